@@ -1,0 +1,73 @@
+// What the page shows of the storage, read again whenever something changed here or in another tab.
+import type { BackendStatus, ContentStorage, FileInfo } from 'ipfs-kit-web'
+import { MODEL_NAME } from './model.ts'
+
+export interface Snapshot {
+  status: BackendStatus
+  files: FileInfo[]
+  /** There are more entries than were asked for. */
+  more: boolean
+  /** The model's entry, where it is stored. */
+  model: FileInfo | undefined
+}
+
+const PAGE_ENTRIES = 100
+
+export class LiveStorage {
+  readonly storage: ContentStorage
+  #listeners: ((snapshot: Snapshot) => void)[] = []
+  #onError: (error: unknown) => void
+  #limit = PAGE_ENTRIES
+  #reading = false
+  #stale = false
+
+  constructor(storage: ContentStorage, onError: (error: unknown) => void) {
+    this.storage = storage
+    this.#onError = onError
+    const refresh = (): void => this.refresh()
+    storage.addEventListener('change', refresh)
+    storage.addEventListener('evicted', refresh)
+    storage.addEventListener('damaged', refresh)
+    storage.addEventListener('repaired', refresh)
+    storage.addEventListener('status', refresh)
+    // Last uses, and what another tab did while this one slept.
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden) refresh()
+    })
+  }
+
+  subscribe(listener: (snapshot: Snapshot) => void): void {
+    this.#listeners.push(listener)
+  }
+
+  showMore(): void {
+    this.#limit += PAGE_ENTRIES
+    this.refresh()
+  }
+
+  /** One reading at a time; changes that come during one cause exactly one more. */
+  refresh(): void {
+    this.#stale = true
+    if (this.#reading) return
+    this.#reading = true
+    this.#readAll()
+      .catch(this.#onError)
+      .finally(() => {
+        this.#reading = false
+      })
+  }
+
+  async #readAll(): Promise<void> {
+    while (this.#stale) {
+      this.#stale = false
+      const [status, files, models] = await Promise.all([
+        this.storage.getBackendStatus(),
+        this.storage.listFiles('/', { limit: this.#limit + 1 }),
+        this.storage.listFiles(MODEL_NAME),
+      ])
+      const model = models.find((entry) => entry.filename === MODEL_NAME && entry.type === 'directory')
+      const snapshot = { status, files: files.slice(0, this.#limit), more: files.length > this.#limit, model }
+      for (const listener of this.#listeners) listener(snapshot)
+    }
+  }
+}

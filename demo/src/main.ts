@@ -1,0 +1,29 @@
+// Starts the page: the storage in its worker, then every panel over the same live view of it.
+import './style.css'
+import './panels.css'
+import { startAppShell } from './app-shell.ts'
+import { byId } from './dom.ts'
+import { startDropZone } from './drop-zone.ts'
+import { startFileList } from './file-list.ts'
+import { LiveStorage } from './live.ts'
+import { startModelPanel } from './model-panel.ts'
+import { errorBox } from './notices.ts'
+import { startRunPanel } from './run-panel.ts'
+import { startStatusPanel } from './status-panel.ts'
+import { openStorage } from './storage.ts'
+
+/** Without a storage nothing on this page works, so that is said once, on top. */
+function showFatal(error: unknown): void {
+  byId('fatal').replaceChildren(errorBox(error))
+}
+
+const { storage, openPort } = openStorage()
+const live = new LiveStorage(storage, showFatal)
+startStatusPanel(live)
+startModelPanel(live)
+startRunPanel(live, openPort)
+startDropZone(live)
+startFileList(live)
+startAppShell()
+live.refresh()
+storage.ready().then(() => live.refresh(), showFatal)

@@ -1,0 +1,94 @@
+// `npm test`: lint, format, types, then the three kinds of tests. The last line says how many passed and failed.
+//
+//   npm test -- --only unit             one step, or several: --only types,unit
+//   npm test -- --only browser catalog  the rest is given to vitest as filters on file names
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { findChromium } from './chromium.mjs'
+import { runTool } from './tool.mjs'
+
+/** @typedef {{ passed: number, failed: number, skipped: number }} Count */
+
+const NOTHING = { passed: 0, failed: 0, skipped: 0 }
+
+const { values, positionals } = parseArgs({ options: { only: { type: 'string', multiple: true } }, allowPositionals: true })
+const reports = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-test-'))
+
+/** @type {Record<string, () => Promise<Count>>} */
+const STEPS = {
+  lint: check('oxlint', ['--type-aware', '--deny-warnings']),
+  format: check('prettier', ['--check', '--log-level', 'warn', '.']),
+  types: check('typescript:tsc', ['-p', 'tsconfig.json'], ['-p', 'tsconfig.build.json', '--noEmit'], ['-p', 'demo/tsconfig.json']),
+  unit: () => tests('unit'),
+  browser: async () => {
+    await findChromium()
+    return tests('browser')
+  },
+  e2e: async () => {
+    await findChromium()
+    return tests('e2e')
+  },
+}
+
+/**
+ * A step that runs a tool once for each list of arguments; each run that ends badly is one failure.
+ *
+ * @param {string} tool
+ * @param {string[][]} runs
+ * @returns {() => Promise<Count>}
+ */
+function check(tool, ...runs) {
+  return async () => {
+    let failed = 0
+    for (const args of runs) if (!(await runTool(tool, args))) failed++
+    return { ...NOTHING, failed }
+  }
+}
+
+/**
+ * Runs one project of vitest.config.ts. A run that ends badly without a failed test (a file that does not load, a crash) is one failure.
+ *
+ * @param {string} project
+ * @returns {Promise<Count>}
+ */
+async function tests(project) {
+  const report = join(reports, `${project}.json`)
+  const args = ['--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, '--passWithNoTests']
+  const ended = await runTool('vitest', ['run', ...args, ...positionals])
+  const counted = JSON.parse(await readFile(report, 'utf8'))
+  const failed = counted.numFailedTests
+  return {
+    passed: counted.numPassedTests,
+    failed: failed === 0 && !ended ? 1 : failed,
+    skipped: counted.numPendingTests + counted.numTodoTests,
+  }
+}
+
+const wanted = values.only?.flatMap((names) => names.split(',')) ?? Object.keys(STEPS)
+const total = { ...NOTHING }
+/** @type {string[]} */
+const failedSteps = []
+try {
+  for (const name of wanted) {
+    const step = STEPS[name]
+    if (step === undefined) throw new Error(`--only takes ${Object.keys(STEPS).join(', ')}, not '${name}'`)
+    console.log(`\n== ${name}`)
+    const counted = await step().catch((/** @type {unknown} */ error) => {
+      console.error(error)
+      return { ...NOTHING, failed: 1 }
+    })
+    total.passed += counted.passed
+    total.failed += counted.failed
+    total.skipped += counted.skipped
+    if (counted.failed > 0) failedSteps.push(name)
+  }
+} finally {
+  await rm(reports, { recursive: true, force: true })
+}
+console.log('')
+if (total.skipped > 0) console.log(`${total.skipped} skipped`)
+if (failedSteps.length > 0) console.log(`failed: ${failedSteps.join(', ')}`)
+console.log(`${total.passed} passed, ${total.failed} failed`)
+process.exitCode = total.failed === 0 ? 0 : 1

@@ -1,0 +1,42 @@
+// Runs an installed development tool by its package's name, without a shell, so that it can be ended and works on any system.
+import { spawn } from 'node:child_process'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The project's folder. */
+export const ROOT = fileURLToPath(new URL('..', import.meta.url))
+
+const TOOL_TIMEOUT_MS = 600_000
+
+/**
+ * Runs a tool with our output. Answers whether it ended well, within TOOL_TIMEOUT_MS.
+ *
+ * @param {string} name of the package, or of one of its commands as 'package:command'
+ * @param {string[]} args
+ * @returns {Promise<boolean>}
+ */
+export async function runTool(name, args) {
+  const [packageName = name, command = packageName.split('/').pop() ?? name] = name.split(':')
+  const folder = join(ROOT, 'node_modules', packageName)
+  const { bin } = JSON.parse(await readFile(join(folder, 'package.json'), 'utf8'))
+  const script = typeof bin === 'string' ? bin : bin[command]
+  return runNode([join(folder, script), ...args])
+}
+
+/**
+ * Runs Node with our output. Answers whether it ended well, within TOOL_TIMEOUT_MS.
+ *
+ * @param {string[]} args
+ * @returns {Promise<boolean>}
+ */
+export async function runNode(args) {
+  const child = spawn(process.execPath, args, { cwd: ROOT, stdio: 'inherit', timeout: TOOL_TIMEOUT_MS })
+  return new Promise((resolve, reject) => {
+    child.once('error', reject)
+    child.once('exit', (code, signal) => {
+      if (signal !== null) console.error(`ended by ${signal}`)
+      resolve(code === 0)
+    })
+  })
+}

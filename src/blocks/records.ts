@@ -1,0 +1,92 @@
+// Blocks as records of one IndexedDB database, laid out as blockstore-idb does it: database and object store of one name, keys
+// '/' + base32upper(multihash), values Uint8Array. What is ours is that many go into one transaction.
+import { base32upper } from 'multiformats/bases/base32'
+import type { CID } from 'multiformats/cid'
+import { Database, keyRange, result, type DatabaseLoss } from '../catalog/database.ts'
+import type { Bytes } from '../types.ts'
+import type { BlockKey } from './blocks.ts'
+
+export function blockKey(cid: CID): BlockKey {
+  return `/${base32upper.encoder.encode(cid.multihash.bytes)}`
+}
+
+/** The multihash of a key. */
+export function keyMultihash(key: BlockKey): Uint8Array {
+  return base32upper.decoder.decode(key.slice(1))
+}
+
+export class BlockRecords {
+  readonly database: Database
+  readonly #store: string
+
+  constructor(name: string, factory: IDBFactory, onLost: (loss: DatabaseLoss) => void) {
+    this.#store = name
+    this.database = new Database({
+      name,
+      factory,
+      version: 1,
+      upgrade: (db) => void db.createObjectStore(name),
+      onLost,
+    })
+  }
+
+  /** The values, `undefined` where there is none. Each owns its whole buffer, whatever its writer stored. */
+  async getMany(keys: readonly BlockKey[]): Promise<(Bytes | undefined)[]> {
+    if (keys.length === 0) return []
+    const values = await this.#read((store) => Promise.all(keys.map((key) => result<unknown>(store.get(key)))))
+    return values.map(owned)
+  }
+
+  /** One boolean a key. */
+  async hasMany(keys: readonly BlockKey[]): Promise<boolean[]> {
+    if (keys.length === 0) return []
+    return this.#read((store) => Promise.all(keys.map(async (key) => (await result(store.getKey(key))) !== undefined)))
+  }
+
+  /** Keys behind `after` in order, at most `limit`. */
+  async keys(after: BlockKey | undefined, limit: number): Promise<BlockKey[]> {
+    return this.#read(async (store) => {
+      const range = after === undefined ? undefined : keyRange(store.transaction, after, '/\uffff', true)
+      return (await result(store.getAllKeys(range, limit))) as BlockKey[]
+    })
+  }
+
+  count(): Promise<number> {
+    return this.#read((store) => result(store.count()))
+  }
+
+  /** All of them or none, in one transaction. */
+  async putMany(blocks: readonly { key: BlockKey; bytes: Bytes }[]): Promise<void> {
+    if (blocks.length === 0) return
+    await this.database.run(this.#store, 'readwrite', async (tx) => {
+      const store = tx.objectStore(this.#store)
+      await Promise.all(blocks.map(({ key, bytes }) => result(store.put(bytes, key))))
+    })
+  }
+
+  /** Deletes in one transaction and answers which were here. */
+  async deleteMany(keys: readonly BlockKey[]): Promise<boolean[]> {
+    if (keys.length === 0) return []
+    return this.database.run(this.#store, 'readwrite', async (tx) => {
+      const store = tx.objectStore(this.#store)
+      const here = await Promise.all(keys.map(async (key) => (await result(store.getKey(key))) !== undefined))
+      keys.forEach((key, index) => {
+        if (here[index] === true) store.delete(key)
+      })
+      return here
+    })
+  }
+
+  #read<T>(work: (store: IDBObjectStore) => Promise<T>): Promise<T> {
+    return this.database.run(this.#store, 'readonly', (tx) => work(tx.objectStore(this.#store)))
+  }
+}
+
+/** A copy of a view that drags a larger buffer along; other writers store such views, and structured clone keeps all of the buffer. */
+function owned(value: unknown): Bytes | undefined {
+  if (value instanceof Uint8Array) {
+    return value.byteLength === value.buffer.byteLength ? (value as Bytes) : new Uint8Array(value)
+  }
+  if (value instanceof ArrayBuffer) return new Uint8Array(value)
+  return undefined
+}

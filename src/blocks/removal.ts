@@ -1,0 +1,199 @@
+// Freeing: what an owner that ended named, and nobody else names, step by step under the exclusive lock.
+import { addUsage, ownedBy, type Catalog } from '../catalog/catalog.ts'
+import { keyRange, result } from '../catalog/database.ts'
+import type { Reference } from '../catalog/schema.ts'
+import { REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'
+import type { BlockKey } from './blocks.ts'
+import type { LocalBlockstore } from './local-blockstore.ts'
+
+export interface Freed {
+  blocks: number
+  bytes: number
+}
+
+/** Which of these blocks Helia's own pins hold. Asked after the exclusive lock is held. */
+export type PinnedByHelia = (keys: readonly BlockKey[]) => Promise<boolean[]>
+
+export interface RemovalOptions {
+  pinnedByHelia: PinnedByHelia
+  signal?: AbortSignal | undefined
+  onProgress?: ((freed: Freed) => void) | undefined
+}
+
+/**
+ * Carries a removal to its end, if nobody else does already. What Helia's pins hold stays, and so does the removal that names it: it is looked
+ * at again by the next gc().
+ */
+export async function runRemoval(store: LocalBlockstore, id: string, options: RemovalOptions): Promise<Freed> {
+  const freed: Freed = { blocks: 0, bytes: 0 }
+  const lock = await store.locks.own(id)
+  if (lock === undefined) return freed
+  try {
+    let after: [string, string] | undefined
+    for (;;) {
+      options.signal?.throwIfAborted()
+      const step = await nextReferences(store.catalog, id, after)
+      const last = step.at(-1)
+      if (last === undefined) break
+      after = [id, last.node]
+      const done = await store.locks.exclusive(() => freeStep(store, id, step, options.pinnedByHelia), options.signal)
+      freed.blocks += done.blocks
+      freed.bytes += done.bytes
+      options.onProgress?.(freed)
+    }
+    await store.catalog.write(['owners', 'references'], async (tx) => {
+      const left = await result(tx.objectStore('references').count(ownedBy(tx, id)))
+      if (left === 0) tx.objectStore('owners').delete(id)
+    })
+    return freed
+  } finally {
+    lock.release()
+  }
+}
+
+/** Turns dead owners into removals and answers the ids of all removals. An owner is dead when its lock is free. */
+export async function endDead(store: LocalBlockstore, now: number): Promise<string[]> {
+  const pending = await store.catalog.pending()
+  const removals = pending.filter((owner) => owner.kind === 'removal').map((owner) => owner.id)
+  for (const owner of pending) {
+    if (owner.kind === 'removal') continue
+    if (owner.kind !== 'writer' && now - owner.lastUsed < SESSION_EXPIRY_MS) continue
+    const lock = await store.locks.own(owner.id)
+    if (lock === undefined) continue
+    try {
+      await store.catalog.end([owner.id])
+      removals.push(owner.id)
+    } finally {
+      lock.release()
+    }
+  }
+  return removals
+}
+
+/** Frees blocks that nobody names and this storage never wrote. */
+export async function freeForeign(store: LocalBlockstore, options: RemovalOptions): Promise<Freed> {
+  const freed: Freed = { blocks: 0, bytes: 0 }
+  let after: BlockKey | undefined
+  for (;;) {
+    options.signal?.throwIfAborted()
+    const keys = await store.records.keys(after, REMOVAL_STEP_BLOCKS)
+    after = keys.at(-1)
+    if (after === undefined) return freed
+    await store.locks.exclusive(async () => {
+      const free = await unneeded(store, keys, undefined, options.pinnedByHelia, true)
+      const lengths = await lengthsOf(store, free)
+      await store.records.deleteMany(free)
+      await store.catalog.write(['foreign', 'damaged'], async (tx) => {
+        for (const key of free) {
+          tx.objectStore('foreign').delete(key)
+          tx.objectStore('damaged').delete(key)
+        }
+      })
+      freed.blocks += free.length
+      freed.bytes += lengths.reduce((sum, length) => sum + length, 0)
+    }, options.signal)
+    options.onProgress?.(freed)
+  }
+}
+
+/** Frees those of the blocks that nobody names any more. The caller holds the exclusive lock. */
+export async function freeUnnamed(store: LocalBlockstore, keys: readonly BlockKey[], pinnedByHelia: PinnedByHelia): Promise<Freed> {
+  const free = await unneeded(store, keys, undefined, pinnedByHelia, false)
+  const lengths = await lengthsOf(store, free)
+  const here = await store.records.deleteMany(free)
+  const freed: Freed = { blocks: here.filter(Boolean).length, bytes: lengths.reduce((sum, length) => sum + length, 0) }
+  await store.catalog.write(['damaged', 'packed'], async (tx) => {
+    for (const key of free) {
+      tx.objectStore('damaged').delete(key)
+      tx.objectStore('packed').delete(key)
+    }
+    await addUsage(tx, { bytes: -freed.bytes, blocks: -freed.blocks, files: 0 })
+  })
+  return freed
+}
+
+/** References of a removal, whole records up to about REMOVAL_STEP_BLOCKS blocks. */
+async function nextReferences(catalog: Catalog, id: string, after: [string, string] | undefined): Promise<Reference[]> {
+  return catalog.read(['references'], async (tx) => {
+    const step: Reference[] = []
+    let blocks = 0
+    let from = after
+    while (blocks < REMOVAL_STEP_BLOCKS) {
+      const range = from === undefined ? ownedBy(tx, id) : keyRange(tx, from, [id, []], true)
+      const records = await result<Reference[]>(tx.objectStore('references').getAll(range, 64))
+      for (const record of records) {
+        if (blocks >= REMOVAL_STEP_BLOCKS) return step
+        step.push(record)
+        blocks += record.blocks.length
+        from = [id, record.node]
+      }
+      if (records.length < 64) return step
+    }
+    return step
+  })
+}
+
+async function freeStep(store: LocalBlockstore, id: string, step: readonly Reference[], pinnedByHelia: PinnedByHelia): Promise<Freed> {
+  const sizes = new Map<BlockKey, number>()
+  for (const record of step) {
+    record.blocks.forEach((key, index) => {
+      const size = record.sizes[index] ?? -1
+      if (size >= 0 || !sizes.has(key)) sizes.set(key, size)
+    })
+  }
+  const held = new Set<BlockKey>()
+  const free = await unneeded(store, [...sizes.keys()], held, pinnedByHelia, false)
+  const unknown = free.filter((key) => (sizes.get(key) ?? -1) < 0)
+  const lengths = await lengthsOf(store, unknown)
+  unknown.forEach((key, index) => sizes.set(key, lengths[index] ?? 0))
+  const here = await store.records.deleteMany(free)
+  const gone = free.filter((_, index) => here[index] === true)
+  const freed: Freed = { blocks: gone.length, bytes: gone.reduce((sum, key) => sum + (sizes.get(key) ?? 0), 0) }
+  await store.catalog.write(['references', 'damaged', 'packed'], async (tx) => {
+    const references = tx.objectStore('references')
+    for (const key of free) {
+      tx.objectStore('damaged').delete(key)
+      tx.objectStore('packed').delete(key)
+    }
+    for (const record of step) {
+      const kept = record.blocks.flatMap((key, index) => (held.has(key) ? [{ key, size: record.sizes[index] ?? -1 }] : []))
+      if (kept.length === 0) references.delete([id, record.node])
+      else references.put({ ...record, blocks: kept.map(({ key }) => key), sizes: kept.map(({ size }) => size), own: 0 } satisfies Reference)
+    }
+    await addUsage(tx, { bytes: -freed.bytes, blocks: -freed.blocks, files: 0 })
+  })
+  return freed
+}
+
+/** Those that no owner but removals names, that are not foreign (or only those, for `foreign`), and that Helia does not pin. */
+async function unneeded(
+  store: LocalBlockstore,
+  keys: readonly BlockKey[],
+  held: Set<BlockKey> | undefined,
+  pinnedByHelia: PinnedByHelia,
+  foreign: boolean,
+): Promise<BlockKey[]> {
+  const candidates = await store.catalog.read(['owners', 'references', 'foreign'], async (tx) => {
+    const removals = new Set(await result(tx.objectStore('owners').index('pending').getAllKeys('removal')))
+    const named = tx.objectStore('references').index('blocks')
+    const needed = async (key: BlockKey): Promise<boolean> => {
+      const few = (await result(named.getAllKeys(key, 8))) as [string, string][]
+      if (few.some(([owner]) => !removals.has(owner))) return true
+      if (few.length < 8) return !foreign && (await result(tx.objectStore('foreign').getKey(key))) !== undefined
+      const all = (await result(named.getAllKeys(key))) as [string, string][]
+      return all.some(([owner]) => !removals.has(owner)) || (!foreign && (await result(tx.objectStore('foreign').getKey(key))) !== undefined)
+    }
+    const answers = await Promise.all(keys.map(needed))
+    return keys.filter((_, index) => answers[index] === false)
+  })
+  const pinned = await pinnedByHelia(candidates)
+  return candidates.filter((key, index) => {
+    if (pinned[index] === true) held?.add(key)
+    return pinned[index] !== true
+  })
+}
+
+async function lengthsOf(store: LocalBlockstore, keys: readonly BlockKey[]): Promise<number[]> {
+  const blocks = await store.records.getMany(keys)
+  return blocks.map((bytes) => bytes?.byteLength ?? 0)
+}

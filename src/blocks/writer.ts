@@ -1,0 +1,205 @@
+// Whoever writes blocks: an owner of its own that names each batch before it is written, until a commit hands what it named to entries and pins.
+import type { CID } from 'multiformats/cid'
+import { newOwnerId, type CatalogChange, type KeptContent } from '../catalog/catalog.ts'
+import type { Held } from '../catalog/locks.ts'
+import type { PendingOwner, Reference } from '../catalog/schema.ts'
+import { StorageError } from '../errors.ts'
+import { WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
+import type { Bytes } from '../types.ts'
+import type { BlockKey, BlockSink } from './blocks.ts'
+import { Batches } from './batches.ts'
+import { IDENTITY } from './hashing.ts'
+import { linksOf, ownBytes, RAW } from './links.ts'
+import type { LocalBlockstore } from './local-blockstore.ts'
+import { blockKey } from './records.ts'
+
+
+
+type NodeRecord = Omit<Reference, 'owner'>
+interface Batch {
+  blocks: Map<BlockKey, Bytes>
+  bytes: number
+}
+
+export class Writer implements BlockSink {
+  readonly #store: LocalBlockstore
+  readonly #signal: AbortSignal | undefined
+  readonly #batches: Batches
+  readonly id: string
+  readonly #lock: Held
+  /** Every block named so far, with its bytes' length. */
+  readonly #named = new Map<BlockKey, number>()
+  readonly #nodes = new Map<BlockKey, NodeRecord>()
+  #batch: Batch = { blocks: new Map(), bytes: 0 }
+  #flushing: Promise<void> = Promise.resolve()
+  #failure: { error: unknown } | undefined
+  #ended = false
+
+  private constructor(store: LocalBlockstore, owner: PendingOwner, lock: Held, signal: AbortSignal | undefined) {
+    this.#store = store
+    this.id = owner.id
+    this.#batches = new Batches(store, owner)
+    this.#lock = lock
+    this.#signal = signal
+  }
+
+  /** Takes the writer's lock; its record comes with its first batch. */
+  static async open(store: LocalBlockstore, signal?: AbortSignal): Promise<Writer> {
+    const id = newOwnerId()
+    const lock = await store.locks.own(id)
+    if (lock === undefined) throw new StorageError(`lock of new owner ${id} is taken: this cannot be`)
+    return new Writer(store, { id, kind: 'writer', pending: 'writer', lastUsed: Date.now() }, lock, signal)
+  }
+
+  /** True once anything was named: there is something to commit or to free. */
+  get used(): boolean {
+    return this.#batches.count > 0 || this.#batch.blocks.size > 0
+  }
+
+  async put(cid: CID, bytes: Bytes): Promise<CID> {
+    this.#check()
+    if (cid.multihash.code === IDENTITY) {
+      this.#note(cid, bytes)
+      return cid
+    }
+    const key = blockKey(cid)
+    this.#note(cid, bytes)
+    if (this.#named.has(key) || this.#batch.blocks.has(key)) return cid
+    // Must own its buffer: structured clone would store all of a larger one.
+    this.#batch.blocks.set(key, bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes))
+    this.#batch.bytes += bytes.byteLength
+    if (this.#batch.bytes >= WRITE_BATCH_BYTES || this.#batch.blocks.size >= WRITE_BATCH_BLOCKS) await this.#turn()
+    return cid
+  }
+
+  /**
+   * Names blocks that should be here already, and answers which are: those stay as long as this writer. `sizes` are their lengths where known, else
+   * -1. A node whose bytes are at hand is `note`d beside.
+   */
+  async name(cids: readonly CID[], sizes: readonly number[]): Promise<boolean[]> {
+    await this.#turn()
+    const keys = cids.map(blockKey)
+    return this.#enqueue(async () => {
+      const asked = new Map<BlockKey, number>()
+      keys.forEach((key, index) => {
+        if (!this.#named.has(key)) asked.set(key, sizes[index] ?? -1)
+      })
+      const here = await this.#batches.nameHere(asked)
+      for (const key of here) this.#named.set(key, asked.get(key) ?? -1)
+      return keys.map((key, index) => this.#named.has(key) || cids[index]?.multihash.code === IDENTITY)
+    })
+  }
+
+  /** Remembers the links of a node, so that a commit can refer to it. */
+  note(cid: CID, bytes: Bytes): void {
+    this.#note(cid, bytes)
+  }
+
+  /** Writes what is queued. */
+  async flush(): Promise<void> {
+    this.#check()
+    await this.#turn()
+    await this.#flushing
+    this.#check()
+  }
+
+  /** The references of the DAG below `root`, as far as its nodes passed through here. */
+  references(root: CID): NodeRecord[] {
+    const found = new Map<BlockKey, NodeRecord>()
+    const rootKey = blockKey(root)
+    if (root.code === RAW) {
+      const size = this.#named.get(rootKey) ?? this.#batch.blocks.get(rootKey)?.byteLength ?? -1
+      return [{ node: rootKey, blocks: root.multihash.code === IDENTITY ? [] : [rootKey], sizes: root.multihash.code === IDENTITY ? [] : [size], own: Math.max(0, size) }]
+    }
+    const open: BlockKey[] = [rootKey]
+    for (let key = open.pop(); key !== undefined; key = open.pop()) {
+      const node = this.#nodes.get(key)
+      if (node === undefined || found.has(key)) continue
+      found.set(key, node)
+      for (const link of node.blocks) if (this.#nodes.has(link) && !found.has(link)) open.push(link)
+    }
+    return [...found.values()]
+  }
+
+  /** Flushes, then makes the contents visible in one transaction. The writer has ended when this resolves or rejects. */
+  async commit(contents: KeptContent[]): Promise<{ changes: CatalogChange[]; leftover: string | undefined }> {
+    try {
+      await this.flush()
+      this.#signal?.throwIfAborted()
+      const kept = new Set(contents.flatMap((content) => content.references.flatMap((reference) => reference.blocks)))
+      const leftovers = [...this.#named.keys()].some((key) => !kept.has(key))
+      const writer = this.#batches.count > 0 ? this.id : undefined
+      const done = await this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents })
+      this.#ended = true
+      this.#lock.release()
+      return { changes: done.changes, leftover: done.leftovers ? writer : undefined }
+    } catch (error) {
+      await this.abort()
+      throw error
+    }
+  }
+
+  /** Ends the writer; what it wrote becomes a removal, whose id is answered. Never rejects for what the writer failed of. */
+  async abort(): Promise<string | undefined> {
+    if (this.#ended) return undefined
+    this.#ended = true
+    await this.#flushing.catch(() => undefined)
+    try {
+      if (this.#batches.count === 0) return undefined
+      await this.#store.catalog.end([this.id], this.#batches.added)
+      return this.id
+    } finally {
+      // Where even that failed, the record stays, and whoever gets this lock ends it.
+      this.#lock.release()
+    }
+  }
+
+  #note(cid: CID, bytes: Bytes): void {
+    const key = blockKey(cid)
+    // A raw leaf is named by its parent's record; one that is a root gets its record in references().
+    if (cid.code === RAW || this.#nodes.has(key)) return
+    const links = linksOf(cid, bytes)
+    const isIdentity = cid.multihash.code === IDENTITY
+    const below = links.filter((link) => link.cid.multihash.code !== IDENTITY)
+    this.#nodes.set(key, {
+      node: key,
+      blocks: [...(isIdentity ? [] : [key]), ...below.map((link) => blockKey(link.cid))],
+      sizes: [...(isIdentity ? [] : [bytes.byteLength]), ...below.map((link) => link.bytes ?? -1)],
+      own: ownBytes(cid, bytes),
+    })
+  }
+
+  #check(): void {
+    this.#signal?.throwIfAborted()
+    if (this.#failure !== undefined) throw this.#failure.error
+    if (this.#ended) throw new StorageError('this writer has ended')
+  }
+
+  /** Hands the batch over to be written, and waits for the one before it: one is written while the next is filled. */
+  async #turn(): Promise<void> {
+    if (this.#batch.blocks.size === 0) return
+    const batch = this.#batch
+    this.#batch = { blocks: new Map(), bytes: 0 }
+    // A later put of the same block must find it named, written or not: a failure ends the writer anyway.
+    for (const [key, bytes] of batch.blocks) this.#named.set(key, bytes.byteLength)
+    const before = this.#flushing
+    this.#enqueue(() => this.#batches.write(batch.blocks)).catch(() => undefined)
+    await before
+    this.#check()
+  }
+
+  /** Runs `work` under the shared lock after what was queued before it. A failure is kept for whoever comes next. */
+  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#flushing.then(() => {
+      if (this.#failure !== undefined) throw this.#failure.error
+      return this.#store.locks.shared(work, this.#signal)
+    })
+    this.#flushing = done.then(
+      () => undefined,
+      (error: unknown) => {
+        this.#failure ??= { error }
+      },
+    )
+    return done
+  }
+}

@@ -1,0 +1,281 @@
+// The catalog of one storage: owners and what they name, each change one transaction.
+import type { BlockKey } from '../blocks/blocks.ts'
+import { DatabaseError } from '../errors.ts'
+import { Database, keyRange, result, type DatabaseLoss } from './database.ts'
+import {
+  CATALOG_FORMAT,
+  lacksStores,
+  upgradeCatalog,
+  type EntryOwner,
+  type Format,
+  type Owner,
+  type PendingOwner,
+  type PinOwner,
+  type Reference,
+  type StoreName,
+  type Usage,
+} from './schema.ts'
+
+export type EntryDraft = Omit<EntryOwner, 'id' | 'kind' | 'modified' | 'lastUsed' | 'replicas'>
+
+/** One content that a commit keeps: as an entry, by a pin, or both. */
+export interface KeptContent {
+  cid: string
+  references: Omit<Reference, 'owner'>[]
+  entry?: EntryDraft & {
+    /** The entry was there when the work began: where it is gone now, somebody deleted it, and it stays deleted. */
+    existed?: boolean
+  }
+  pin?: { holder: string }
+}
+
+export interface Commit {
+  /** The writer that ends with this commit; what it named beyond the contents becomes a removal where `leftovers` says there is any. */
+  writer: string | undefined
+  leftovers: boolean
+  /** What the writer wrote since its last batch was named. */
+  added: { bytes: number; blocks: number }
+  contents: KeptContent[]
+}
+
+export interface CatalogChange {
+  cid: string
+  filename: string
+  kind: 'stored' | 'updated' | 'deleted' | 'pinned' | 'unpinned'
+}
+
+/** A random name for an owner. */
+export function newOwnerId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+export class Catalog {
+  readonly database: Database
+
+  constructor(name: string, factory: IDBFactory, onLost: (loss: DatabaseLoss) => void) {
+    this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, onLost })
+  }
+
+  /** Answers false where the storage was marked destroyed: its deletion is to be finished first. @throws DatabaseError */
+  async open(): Promise<boolean> {
+    const format = await this.read(['meta'], (tx) => result<Format | undefined>(tx.objectStore('meta').get('format')))
+    if (format?.destroyed === true) return false
+    if (format !== undefined && format.readableBy > CATALOG_FORMAT) {
+      throw new DatabaseError(
+        `database '${this.database.name}' was written by a newer release (format ${format.readableBy}, this one reads ${CATALOG_FORMAT}): reload to get the newer code`,
+        this.database.name,
+      )
+    }
+    return true
+  }
+
+  read<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>): Promise<T> {
+    return this.database.run(stores, 'readonly', work)
+  }
+
+  /** As read, but checks within the transaction that this code may write. @throws DatabaseError */
+  write<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>): Promise<T> {
+    return this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', async (tx) => {
+      const format = await result<Format | undefined>(tx.objectStore('meta').get('format'))
+      if (format?.destroyed === true) {
+        throw new DatabaseError(`storage of database '${this.database.name}' was destroyed: make a new storage to begin again`, this.database.name)
+      }
+      if (format !== undefined && format.writableBy > CATALOG_FORMAT) {
+        throw new DatabaseError(
+          `database '${this.database.name}' is now written by a newer release (format ${format.writableBy}, this one writes ${CATALOG_FORMAT}): reading goes on, reload to write`,
+          this.database.name,
+        )
+      }
+      return work(tx)
+    })
+  }
+
+  /** Marks the storage destroyed, the step after which nobody can use it any more. */
+  async markDestroyed(): Promise<void> {
+    await this.database.run(['meta'], 'readwrite', async (tx) => {
+      const meta = tx.objectStore('meta')
+      const format = await result<Format | undefined>(meta.get('format'))
+      await result(meta.put({ ...(format ?? { readableBy: CATALOG_FORMAT, writableBy: CATALOG_FORMAT }), destroyed: true }, 'format'))
+    })
+  }
+
+  /** Names a batch for a pending owner, whose record is written with its first batch. Blocks found here that nobody names are marked foreign. */
+  async name(owner: PendingOwner, first: boolean, batch: Omit<Reference, 'owner'>, here: ReadonlySet<BlockKey>, added: { bytes: number; blocks: number }): Promise<void> {
+    await this.write(['owners', 'references', 'foreign'], async (tx) => {
+      const references = tx.objectStore('references')
+      const named = references.index('blocks')
+      const strangers = await Promise.all([...here].map(async (block) => ((await result(named.getKey(block))) === undefined ? block : undefined)))
+      for (const block of strangers) if (block !== undefined) tx.objectStore('foreign').put(1, block)
+      if (first) tx.objectStore('owners').put(owner)
+      references.put({ ...batch, owner: owner.id } satisfies Reference)
+      await addUsage(tx, { ...added, files: 0 })
+    })
+  }
+
+  /** The one transaction after which something is stored. Answers what changed, for the events. */
+  async commit(commit: Commit): Promise<{ changes: CatalogChange[]; leftovers: boolean }> {
+    return this.write(['owners', 'references', 'damaged'], async (tx) => {
+      const changes: CatalogChange[] = []
+      const usage: Usage = { ...commit.added, files: 0 }
+      const kept = await Promise.all(withoutRepeats(commit.contents).map((content) => this.#keep(tx, content, changes, usage)))
+      const leftovers = commit.leftovers || kept.includes(false)
+      if (commit.writer !== undefined) await endPending(tx, commit.writer, leftovers)
+      await addUsage(tx, usage)
+      return { changes, leftovers }
+    })
+  }
+
+  async #keep(tx: IDBTransaction, content: KeptContent, changes: CatalogChange[], usage: Usage): Promise<boolean> {
+    const owners = tx.objectStore('owners')
+    const references = tx.objectStore('references')
+    const now = Date.now()
+    const putAll = (owner: string): void => {
+      for (const reference of content.references) references.put({ ...reference, owner })
+    }
+    let kept = false
+    let { entry } = content
+    if (entry !== undefined && entry.implicit === 1 && (await result(owners.index('content').getKey(content.cid))) !== undefined) {
+      entry = undefined
+      kept = true
+    }
+    if (entry !== undefined) {
+      const { existed, ...draft } = entry
+      const before = await result<EntryOwner | undefined>(owners.index('name').get([draft.filename, content.cid]))
+      if (before !== undefined) {
+        const { implicit, ...row } = before
+        const after: EntryOwner = { ...row, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
+        if (implicit === 1 && draft.implicit === 1) after.implicit = 1
+        owners.put(after)
+        putAll(before.id)
+        changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
+        kept = true
+      } else if (existed !== true) {
+        const row: EntryOwner = { ...draft, id: newOwnerId(), kind: 'entry', modified: now, lastUsed: now, replicas: [] }
+        owners.add(row)
+        putAll(row.id)
+        usage.files++
+        changes.push({ cid: content.cid, filename: draft.filename, kind: 'stored' })
+        kept = true
+      }
+    }
+    if (content.pin !== undefined) {
+      const { holder } = content.pin
+      const before = await result<PinOwner | undefined>(owners.index('pin').get([content.cid, holder]))
+      const row: PinOwner = before ?? { id: newOwnerId(), kind: 'pin', holder, pinned: content.cid }
+      if (before === undefined) {
+        owners.add(row)
+        const rows = await result<EntryOwner[]>(owners.index('content').getAll(content.cid))
+        for (const { filename } of rows) changes.push({ cid: content.cid, filename, kind: 'pinned' })
+      }
+      putAll(row.id)
+      kept = true
+    }
+    return kept
+  }
+
+  /** Turns owners into removals, references and all as they are. */
+  async end(ids: readonly string[], added: { bytes: number; blocks: number } = { bytes: 0, blocks: 0 }): Promise<void> {
+    await this.write(['owners', 'references'], async (tx) => {
+      await Promise.all(ids.map((id) => endPending(tx, id, true)))
+      await addUsage(tx, { ...added, files: 0 })
+    })
+  }
+
+  pending(): Promise<PendingOwner[]> {
+    return this.read(['owners'], (tx) => result<PendingOwner[]>(tx.objectStore('owners').index('pending').getAll()))
+  }
+
+  async touchPending(id: string): Promise<void> {
+    await this.write(['owners'], async (tx) => {
+      const owners = tx.objectStore('owners')
+      const row = await result<Owner | undefined>(owners.get(id))
+      if (row !== undefined && 'pending' in row) owners.put({ ...row, lastUsed: Date.now() })
+    })
+  }
+
+  /** The keys of blocks noted damaged: few, and read whole. */
+  damaged(): Promise<Set<BlockKey>> {
+    return this.read(['damaged'], async (tx) => new Set((await result(tx.objectStore('damaged').getAllKeys())) as BlockKey[]))
+  }
+
+  async noteDamaged(blocks: readonly BlockKey[]): Promise<void> {
+    await this.write(['damaged'], async (tx) => {
+      for (const block of blocks) tx.objectStore('damaged').put(1, block)
+    })
+  }
+
+  async noteWhole(blocks: readonly BlockKey[]): Promise<void> {
+    await this.write(['damaged'], async (tx) => {
+      for (const block of blocks) tx.objectStore('damaged').delete(block)
+    })
+  }
+
+  referencesOf(owner: string): Promise<Reference[]> {
+    return this.read(['references'], (tx) => this.referencesIn(tx, owner))
+  }
+
+  referencesIn(tx: IDBTransaction, owner: string): Promise<Reference[]> {
+    return result<Reference[]>(tx.objectStore('references').getAll(ownedBy(tx, owner)))
+  }
+
+  /** The owners that name a block, removals left out. */
+  ownersOf(blocks: readonly BlockKey[]): Promise<Owner[][]> {
+    return this.read(['owners', 'references'], (tx) =>
+      Promise.all(
+        blocks.map(async (block) => {
+          const keys = (await result(tx.objectStore('references').index('blocks').getAllKeys(block))) as [string, string][]
+          const owners = await Promise.all([...new Set(keys.map(([owner]) => owner))].map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))))
+          return owners.filter((owner): owner is Owner => owner !== undefined && owner.kind !== 'removal')
+        }),
+      ),
+    )
+  }
+
+  usage(): Promise<Usage> {
+    return this.read(['meta'], async (tx) => (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 })
+  }
+}
+
+/** Each entry and each pin once, the later one of two winning, since rows are looked up before any of them is put. */
+function withoutRepeats(contents: readonly KeptContent[]): KeptContent[] {
+  const seen = new Set<string>()
+  const once = (key: string): boolean => !seen.has(key) && seen.add(key) !== undefined
+  return contents.toReversed().map(({ cid, references, entry, pin }) => ({
+    cid,
+    references,
+    ...(entry !== undefined && once(JSON.stringify(['entry', entry.filename, cid])) ? { entry } : {}),
+    ...(pin !== undefined && once(JSON.stringify(['pin', pin.holder, cid])) ? { pin } : {}),
+  }))
+}
+
+/** Every reference of an owner. */
+export function ownedBy(tx: IDBTransaction, owner: string): IDBKeyRange {
+  return keyRange(tx, [owner], [owner, []])
+}
+
+/** Ends an owner: as a removal that keeps its references where it leaves something behind, else at once. */
+export async function endPending(tx: IDBTransaction, id: string, leftovers: boolean): Promise<void> {
+  const owners = tx.objectStore('owners')
+  const row = await result<Owner | undefined>(owners.get(id))
+  if (row === undefined) return
+  if (leftovers) {
+    owners.put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
+  } else {
+    owners.delete(id)
+    tx.objectStore('references').delete(ownedBy(tx, id))
+  }
+}
+
+export async function addUsage(tx: IDBTransaction, delta: Usage): Promise<void> {
+  if (delta.bytes === 0 && delta.blocks === 0 && delta.files === 0) return
+  const meta = tx.objectStore('meta')
+  const usage = (await result<Usage | undefined>(meta.get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 }
+  meta.put(
+    {
+      bytes: Math.max(0, usage.bytes + delta.bytes),
+      blocks: Math.max(0, usage.blocks + delta.blocks),
+      files: Math.max(0, usage.files + delta.files),
+    } satisfies Usage,
+    'usage',
+  )
+}

@@ -1,0 +1,240 @@
+// One IndexedDB database, opened so that nothing hangs: the events of the specification turned into promises and typed errors.
+import { ClosedError, DatabaseError, QuotaError, StorageError } from '../errors.ts'
+import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS } from '../limits.ts'
+
+export type DatabaseLoss = 'deleted' | 'terminated'
+
+export interface DatabaseInit {
+  name: string
+  factory: IDBFactory
+  /** Absent: whatever version exists. */
+  version?: number
+  upgrade(db: IDBDatabase, transaction: IDBTransaction): void
+  /** Tells a database whose object stores are not all there; it is opened again with the next version, and `upgrade` completes it. */
+  lacks?(db: IDBDatabase): boolean
+  /** Another context deleted it, or the browser took it away. */
+  onLost?(loss: DatabaseLoss): void
+}
+
+/** The result of a request. */
+export function result<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error ?? new DOMException('request failed', 'UnknownError'))
+  })
+}
+
+/** Where a memory tier's transactions get their ranges from: IndexedDB takes none but its own implementation's. */
+export const memoryRanges: { bound?: typeof IDBKeyRange.bound } = {}
+
+/** A key range for requests of this transaction. */
+export function keyRange(tx: IDBTransaction, lower: unknown, upper: unknown, lowerOpen = false, upperOpen = false): IDBKeyRange {
+  const native = typeof IDBTransaction !== 'undefined' && tx instanceof IDBTransaction
+  const bound = native ? IDBKeyRange.bound.bind(IDBKeyRange) : memoryRanges.bound
+  if (bound === undefined) throw new DatabaseError('the memory tier was not loaded: this cannot be', tx.db.name)
+  return bound(lower, upper, lowerOpen, upperOpen)
+}
+
+/**
+ * A database that gives way to others: when another context upgrades it, the connection is closed at once and made again at the next use; when
+ * another deletes it, every later use is a DatabaseError.
+ */
+export class Database {
+  readonly name: string
+  readonly #init: DatabaseInit
+  #connection: Promise<IDBDatabase> | undefined
+  #ended: Error | undefined
+
+  constructor(init: DatabaseInit) {
+    this.name = init.name
+    this.#init = init
+  }
+
+  /** Opens the database where it is not open yet. @throws DatabaseError, ClosedError */
+  async open(): Promise<IDBDatabase> {
+    if (this.#ended !== undefined) throw this.#ended
+    this.#connection ??= this.#connect().catch((error: unknown) => {
+      this.#connection = undefined
+      throw error
+    })
+    return this.#connection
+  }
+
+  /**
+   * Runs `work` in one transaction and resolves with its answer when the transaction is complete. Whatever `work` throws aborts it.
+   * `work` must await nothing but requests of the transaction.
+   *
+   * @throws QuotaError, DatabaseError, and what `work` throws
+   */
+  async run<T>(stores: string | string[], mode: IDBTransactionMode, work: (transaction: IDBTransaction) => Promise<T>): Promise<T> {
+    const transaction = await this.#begin(stores, mode)
+    const complete = new Promise<void>((resolve, reject) => {
+      transaction.oncomplete = () => resolve()
+      transaction.onabort = () => reject(transaction.error ?? new DOMException(`transaction on ${this.name} was aborted`, 'AbortError'))
+    })
+    let answer: T
+    try {
+      answer = await work(transaction)
+    } catch (error) {
+      try {
+        transaction.abort()
+      } catch {
+        // It is over already: what ended it says more than the request that failed with it.
+      }
+      const reason: unknown = await complete.then(
+        () => error,
+        (cause: unknown) => (isAbort(error) ? cause : error),
+      )
+      throw this.#explain(reason, mode)
+    }
+    try {
+      if (mode === 'readwrite') transaction.commit?.()
+    } catch {
+      // Must not matter: a transaction without further requests commits by itself.
+    }
+    await complete.catch((error: unknown) => {
+      throw this.#explain(error, mode)
+    })
+    return answer
+  }
+
+  /** Closes the connection; later uses reject with `reason`. May be called twice. */
+  async close(reason: Error = new ClosedError(`the storage was closed: make a new one to go on`)): Promise<void> {
+    this.#ended ??= reason
+    const connection = this.#connection
+    this.#connection = undefined
+    if (connection !== undefined) (await connection.catch(() => undefined))?.close()
+  }
+
+  async #begin(stores: string | string[], mode: IDBTransactionMode): Promise<IDBTransaction> {
+    for (let attempt = 0; ; attempt++) {
+      const db = await this.open()
+      try {
+        return db.transaction(stores, mode, { durability: mode === 'readwrite' ? 'strict' : 'default' })
+      } catch (error) {
+        // The connection may have been closed for another context's sake between open() and here.
+        if (attempt > 0 || !(error instanceof DOMException) || error.name !== 'InvalidStateError') throw this.#explain(error, mode)
+        this.#connection = undefined
+      }
+    }
+  }
+
+  async #connect(): Promise<IDBDatabase> {
+    let db = await openRequest(this.#init, this.#init.version)
+    if (this.#init.lacks?.(db) === true) {
+      const version = db.version + 1
+      db.close()
+      try {
+        db = await openRequest(this.#init, version)
+      } catch (error) {
+        if (!(error instanceof DatabaseError && error.cause instanceof DOMException && error.cause.name === 'VersionError')) throw error
+        // Another context completed it meanwhile.
+        db = await openRequest(this.#init, undefined)
+      }
+    }
+    if (this.#ended !== undefined) {
+      db.close()
+      throw this.#ended
+    }
+    db.onversionchange = (event) => {
+      this.#connection = undefined
+      db.close()
+      if (event.newVersion !== null) return
+      this.#ended ??= new DatabaseError(
+        `database '${this.name}' was deleted by another tab or worker: make a new storage to begin again`,
+        this.name,
+      )
+      this.#init.onLost?.('deleted')
+    }
+    db.onclose = () => {
+      this.#connection = undefined
+      this.#init.onLost?.('terminated')
+    }
+    return db
+  }
+
+  #explain(error: unknown, mode: IDBTransactionMode): unknown {
+    if (error instanceof StorageError) return error
+    if (!isDomException(error)) return error
+    if (error.name === 'QuotaExceededError') {
+      return new QuotaError(`the browser has no room left for database '${this.name}': delete or unpin something, or free disk space`, {}, { cause: error })
+    }
+    if (this.#ended !== undefined) return this.#ended
+    const what = mode === 'readwrite' ? 'write to' : 'read'
+    return new DatabaseError(`could not ${what} database '${this.name}' (${error.name}: ${error.message})`, this.name, { cause: error })
+  }
+}
+
+/** Deletes a database. @throws DatabaseError where another context holds it open past DATABASE_BLOCKED_TIMEOUT_MS */
+export function deleteDatabase(factory: IDBFactory, name: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = factory.deleteDatabase(name)
+    const timer = setTimeout(() => {
+      reject(
+        new DatabaseError(
+          `database '${name}' is held open by another tab: nobody can use it any more, and it goes when that tab closes, or at the next opening`,
+          name,
+        ),
+      )
+    }, DATABASE_BLOCKED_TIMEOUT_MS)
+    request.onsuccess = () => {
+      clearTimeout(timer)
+      resolve()
+    }
+    request.onerror = () => {
+      clearTimeout(timer)
+      reject(new DatabaseError(`could not delete database '${name}' (${String(request.error)})`, name, { cause: request.error }))
+    }
+  })
+}
+
+function openRequest(init: DatabaseInit, version: number | undefined): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    let late = false
+    const fail = (message: string, cause?: unknown): void => {
+      late = true
+      clearTimeout(timer)
+      reject(new DatabaseError(message, init.name, cause === undefined ? undefined : { cause }))
+    }
+    let timer = setTimeout(() => {
+      fail(`database '${init.name}' did not open: another tab is deleting or holding it; close other tabs of this site and try again`)
+    }, DATABASE_OPEN_TIMEOUT_MS)
+    let request: IDBOpenDBRequest
+    try {
+      request = version === undefined ? init.factory.open(init.name) : init.factory.open(init.name, version)
+    } catch (cause) {
+      fail(`this context refuses IndexedDB (${String(cause)})`, cause)
+      return
+    }
+    request.onupgradeneeded = () => {
+      const transaction = request.transaction
+      if (late || transaction === null) {
+        transaction?.abort()
+        return
+      }
+      init.upgrade(request.result, transaction)
+    }
+    request.onblocked = () => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        fail(`database '${init.name}' is held by a tab with older code that does not give way: close the other tabs of this site and try again`)
+      }, DATABASE_BLOCKED_TIMEOUT_MS)
+    }
+    request.onsuccess = () => {
+      clearTimeout(timer)
+      if (late) request.result.close()
+      else resolve(request.result)
+    }
+    request.onerror = () => {
+      if (!late) fail(`could not open database '${init.name}' (${String(request.error)})`, request.error)
+    }
+  })
+}
+
+function isDomException(error: unknown): error is { name: string; message: string } {
+  return (typeof DOMException !== 'undefined' && error instanceof DOMException) || (error instanceof Error && error.constructor.name.startsWith('FDB'))
+}
+
+function isAbort(error: unknown): boolean {
+  return isDomException(error) && error.name === 'AbortError'
+}

@@ -1,0 +1,165 @@
+// Entries and pins: listing, looking up, deleting, unpinning. Each change is one transaction and answers the owners it ended.
+import { PinnedError } from '../errors.ts'
+import { addUsage, endPending, type Catalog, type CatalogChange } from './catalog.ts'
+import { keyRange, result } from './database.ts'
+import type { EntryOwner, PinOwner } from './schema.ts'
+
+export interface Listing {
+  entry: EntryOwner
+  holders: string[]
+}
+
+/** Entries under `path` by filename, then CID, from behind `after`, at most `limit`. */
+export async function listEntries(
+  catalog: Catalog,
+  path: string,
+  after: { filename: string; cid: string } | undefined,
+  limit: number,
+): Promise<Listing[]> {
+  return catalog.read(['owners'], async (tx) => {
+    const owners = tx.objectStore('owners')
+    const names = owners.index('name')
+    const entries: EntryOwner[] = []
+    for (const [lower, upper] of rangesUnder(path)) {
+      if (entries.length >= limit) break
+      let from = lower
+      if (after !== undefined) {
+        const start: [string, string] = [after.filename, after.cid]
+        if (compare(start, upper) >= 0) continue
+        if (compare(start, lower) >= 0) from = start
+      }
+      const range = keyRange(tx, from, upper, from !== lower, true)
+      entries.push(...(await result<EntryOwner[]>(names.getAll(range, Number.isFinite(limit) ? limit - entries.length : undefined))))
+    }
+    const holders = await Promise.all(entries.map((entry) => holdersIn(tx, entry.cid)))
+    return entries.map((entry, index) => ({ entry, holders: holders[index] ?? [] }))
+  })
+}
+
+/** The entries of one content. */
+export function entriesOf(catalog: Catalog, cid: string): Promise<EntryOwner[]> {
+  return catalog.read(['owners'], (tx) => result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(cid)))
+}
+
+export function holdersOf(catalog: Catalog, cid: string): Promise<string[]> {
+  return catalog.read(['owners'], (tx) => holdersIn(tx, cid))
+}
+
+/**
+ * Ends the content's entries, or the one of that filename. With `force` every holder's pin goes as well.
+ *
+ * @throws PinnedError where the last entry of pinned content would go
+ */
+export async function deleteEntries(
+  catalog: Catalog,
+  cid: string,
+  options: { filename?: string | undefined; force?: boolean | undefined },
+): Promise<{ ended: string[]; changes: CatalogChange[] }> {
+  return catalog.write(['owners', 'references'], async (tx) => {
+    const owners = tx.objectStore('owners')
+    const all = await result<EntryOwner[]>(owners.index('content').getAll(cid))
+    const going = options.filename === undefined ? all : all.filter((entry) => entry.filename === options.filename)
+    const ended = going.map((entry) => entry.id)
+    const changes: CatalogChange[] = going.map(({ filename }) => ({ cid, filename, kind: 'deleted' }))
+    if (going.length === 0) return { ended, changes }
+    if (going.length === all.length) {
+      const pins = await result<PinOwner[]>(owners.index('pin').getAll(pinsOf(tx, cid)))
+      if (pins.length > 0 && options.force !== true) {
+        const holders = pins.map((pin) => pin.holder)
+        const names = holders.map((holder) => `'${holder}'`).join(', ')
+        throw new PinnedError(`${cid} is pinned by ${names}: unpin it first, or delete with { force: true }`, cid, holders)
+      }
+      ended.push(...pins.map((pin) => pin.id))
+    }
+    await Promise.all(ended.map((id) => endPending(tx, id, true)))
+    await addUsage(tx, { bytes: 0, blocks: 0, files: -going.length })
+    return { ended, changes }
+  })
+}
+
+/** Ends one holder's pin. */
+export async function endPin(catalog: Catalog, cid: string, holder: string): Promise<{ ended: string[]; changes: CatalogChange[] }> {
+  return catalog.write(['owners', 'references'], async (tx) => {
+    const owners = tx.objectStore('owners')
+    const id = await result(owners.index('pin').getKey([cid, holder]))
+    if (id === undefined) return { ended: [], changes: [] }
+    await endPending(tx, id as string, true)
+    const entries = await result<EntryOwner[]>(owners.index('content').getAll(cid))
+    return { ended: [id as string], changes: entries.map(({ filename }) => ({ cid, filename, kind: 'unpinned' })) }
+  })
+}
+
+/** Ends the entries that a pin made and that no pin holds any more. */
+export async function endImplicitEntries(catalog: Catalog): Promise<{ ended: string[]; changes: CatalogChange[] }> {
+  return catalog.write(['owners', 'references'], async (tx) => {
+    const owners = tx.objectStore('owners')
+    const ended: string[] = []
+    const changes: CatalogChange[] = []
+    for (const entry of await result<EntryOwner[]>(owners.index('implicit').getAll())) {
+      if ((await holdersIn(tx, entry.cid)).length > 0) continue
+      await endPending(tx, entry.id, true)
+      ended.push(entry.id)
+      changes.push({ cid: entry.cid, filename: entry.filename, kind: 'deleted' })
+    }
+    await addUsage(tx, { bytes: 0, blocks: 0, files: -ended.length })
+    return { ended, changes }
+  })
+}
+
+/** Writes the times of last use that were gathered. */
+export async function writeLastUsed(catalog: Catalog, times: ReadonlyMap<string, number>): Promise<void> {
+  await catalog.write(['owners'], async (tx) => {
+    const owners = tx.objectStore('owners')
+    await Promise.all(
+      [...times].map(async ([cid, time]) => {
+        for (const entry of await result<EntryOwner[]>(owners.index('content').getAll(cid))) {
+          if (entry.lastUsed < time) owners.put({ ...entry, lastUsed: time })
+        }
+      }),
+    )
+  })
+}
+
+/** Bytes of the contents that are pinned, each content once. */
+export async function pinnedBytes(catalog: Catalog): Promise<number> {
+  return catalog.read(['owners'], async (tx) => {
+    const owners = tx.objectStore('owners')
+    const pins = await result<PinOwner[]>(owners.index('pin').getAll())
+    const cids = new Set(pins.map((pin) => pin.pinned))
+    const entries = await Promise.all([...cids].map((cid) => result<EntryOwner | undefined>(owners.index('content').get(cid))))
+    return entries.reduce((sum, entry) => sum + (entry?.size ?? 0), 0)
+  })
+}
+
+async function holdersIn(tx: IDBTransaction, cid: string): Promise<string[]> {
+  const pins = await result<PinOwner[]>(tx.objectStore('owners').index('pin').getAll(pinsOf(tx, cid)))
+  return pins.map((pin) => pin.holder)
+}
+
+function pinsOf(tx: IDBTransaction, cid: string): IDBKeyRange {
+  return keyRange(tx, [cid], [cid, []])
+}
+
+type Bounds = [lower: [string, string] | [string] | [], upper: [string, string[]] | [string] | [string[]]]
+
+/** Key ranges of a path's own name and of what lies under it, with and without a slash in front, in the order of the index. */
+function rangesUnder(path: string): Bounds[] {
+  const bare = path.replace(/^\/+|\/+$/g, '')
+  if (bare === '') return [[[], [[]]]]
+  return [bare, `/${bare}`]
+    .flatMap((name): Bounds[] => [
+      [[name], [name, []]],
+      [[`${name}/`], [`${name}0`]],
+    ])
+    .toSorted((a, b) => compare(a[0], b[0]))
+}
+
+/** IndexedDB's order of arrays of strings, in which an array is greater than any string. */
+function compare(a: readonly unknown[], b: readonly unknown[]): number {
+  for (let index = 0; index < Math.min(a.length, b.length); index++) {
+    const [left, right] = [a[index], b[index]]
+    if (Array.isArray(left) || Array.isArray(right)) return Number(Array.isArray(left)) - Number(Array.isArray(right))
+    if (left !== right) return (left as string) < (right as string) ? -1 : 1
+  }
+  return a.length - b.length
+}

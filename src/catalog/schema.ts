@@ -1,0 +1,120 @@
+// The catalog's object stores and rows. One database; changes are additive (see CATALOG_FORMAT).
+import type { BlockKey } from '../blocks/blocks.ts'
+
+/** The format this code writes. A row `format` in `meta` says which formats may read and which may write the database as it is. */
+export const CATALOG_FORMAT = 1
+
+/** Shared by all owners. `id` is random and never used again. */
+interface OwnerBase {
+  id: string
+}
+
+/** One name for one content. */
+export interface EntryOwner extends OwnerBase {
+  kind: 'entry'
+  filename: string
+  cid: string
+  type: 'file' | 'directory' | 'dag'
+  size: number
+  /** Milliseconds since the epoch. */
+  modified: number
+  lastUsed: number
+  fallback: boolean
+  /** Every block was here when the entry was made: one that is missing later is damage, not a part that was never fetched. */
+  complete: boolean
+  /** Made by a pin of something that had no entry; goes in gc() when no pin is left. */
+  implicit?: 1
+  mediaType?: string
+  sha256?: string
+  replicas: string[]
+}
+
+/** A holder's wish to keep every block of a content here. */
+export interface PinOwner extends OwnerBase {
+  kind: 'pin'
+  holder: string
+  pinned: string
+}
+
+/** Somebody at work. Alive while its lock is held; `pending` puts it into the index that recovery reads. */
+export interface PendingOwner extends OwnerBase {
+  kind: 'writer' | 'resumable' | 'session' | 'removal'
+  pending: 'writer' | 'resumable' | 'session' | 'removal'
+  /** Milliseconds since the epoch. */
+  lastUsed: number
+  /** A resumable download's own record: where it comes from and how far it is. */
+  resume?: unknown
+}
+
+export type Owner = EntryOwner | PinOwner | PendingOwner
+
+/**
+ * What an owner says of one node (or of one batch of a writer): the node's block and those it links to. `sizes` are bytes of each block in `blocks`,
+ * -1 where a child's own record tells. `own` is bytes of file content inside the node itself.
+ */
+export interface Reference {
+  owner: string
+  node: string
+  blocks: BlockKey[]
+  sizes: number[]
+  own: number
+}
+
+/** Kept in step with the rows in the same transactions. Bytes and blocks are unique ones that this storage wrote. */
+export interface Usage {
+  bytes: number
+  blocks: number
+  files: number
+}
+
+export interface Format {
+  readableBy: number
+  writableBy: number
+  destroyed?: true
+}
+
+/** One OPFS pack and the rows of its index. */
+export interface Pack {
+  id: string
+  bytes: number
+  sealed: boolean
+}
+export interface PackedBlock {
+  block: BlockKey
+  pack: string
+  offset: number
+  length: number
+}
+
+export const STORES = ['meta', 'owners', 'references', 'damaged', 'foreign', 'packs', 'packed'] as const
+export type StoreName = (typeof STORES)[number]
+
+/** Creates what is not there yet, so that the same function serves a new database and one of an earlier release. */
+export function upgradeCatalog(db: IDBDatabase): void {
+  const missing = new Set<StoreName>(STORES.filter((name) => !db.objectStoreNames.contains(name)))
+  if (missing.has('meta')) {
+    const meta = db.createObjectStore('meta')
+    meta.put({ readableBy: CATALOG_FORMAT, writableBy: CATALOG_FORMAT } satisfies Format, 'format')
+    meta.put({ bytes: 0, blocks: 0, files: 0 } satisfies Usage, 'usage')
+  }
+  if (missing.has('owners')) {
+    const owners = db.createObjectStore('owners', { keyPath: 'id' })
+    owners.createIndex('name', ['filename', 'cid'], { unique: true })
+    owners.createIndex('content', 'cid')
+    owners.createIndex('pin', ['pinned', 'holder'], { unique: true })
+    owners.createIndex('pending', 'pending')
+    owners.createIndex('implicit', 'implicit')
+  }
+  if (missing.has('references')) {
+    const references = db.createObjectStore('references', { keyPath: ['owner', 'node'] })
+    references.createIndex('blocks', 'blocks', { multiEntry: true })
+  }
+  if (missing.has('damaged')) db.createObjectStore('damaged')
+  if (missing.has('foreign')) db.createObjectStore('foreign')
+  if (missing.has('packs')) db.createObjectStore('packs', { keyPath: 'id' })
+  if (missing.has('packed')) db.createObjectStore('packed', { keyPath: 'block' }).createIndex('pack', 'pack')
+}
+
+export function lacksStores(db: IDBDatabase): boolean {
+  return STORES.some((name) => !db.objectStoreNames.contains(name))
+}

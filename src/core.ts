@@ -1,0 +1,214 @@
+// What a storage is made of once it is open: databases, locks, blocks, and the channel to other tabs.
+import { LocalBlockstore } from './blocks/local-blockstore.ts'
+import { prepareHashing } from './blocks/hashing.ts'
+import { BlockRecords } from './blocks/records.ts'
+import { endDead, runRemoval, type Freed, type RemovalOptions } from './blocks/removal.ts'
+import { Catalog, type CatalogChange } from './catalog/catalog.ts'
+import { deleteDatabase, type Database, type DatabaseLoss } from './catalog/database.ts'
+import { Locks, type LockManagerLike } from './catalog/locks.ts'
+import { DatabaseError } from './errors.ts'
+import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
+import type { ResolvedOptions } from './options.ts'
+
+export interface CoreEvents {
+  onChange(change: CatalogChange): void
+  onDamaged(block: string): void
+  onLost(loss: DatabaseLoss): void
+}
+
+/** Names of refusals at the first opening after which memory takes the place of IndexedDB. Another tab's hold is none of them. */
+const REFUSALS = ['SecurityError', 'InvalidStateError', 'NotSupportedError', 'UnknownError', 'NotAllowedError']
+
+export class Core {
+  readonly tier: 'records' | 'memory'
+  readonly factory: IDBFactory
+  readonly catalog: Catalog
+  readonly store: LocalBlockstore
+  readonly locks: Locks
+  readonly #datastore: Database
+  readonly #channel: BroadcastChannel | undefined
+  readonly #events: CoreEvents
+  readonly #removals = new Set<Promise<unknown>>()
+  readonly #ending = new AbortController()
+
+  private constructor(options: ResolvedOptions, tier: 'records' | 'memory', factory: IDBFactory, catalog: Catalog, events: CoreEvents) {
+    this.tier = tier
+    this.factory = factory
+    this.catalog = catalog
+    this.#events = events
+    this.locks = new Locks(options.cacheDir, tier === 'memory' ? undefined : lockManager())
+    const records = new BlockRecords(options.blocksDatabase, factory, (loss) => events.onLost(loss))
+    this.store = new LocalBlockstore(records, catalog, this.locks, (cid) => events.onDamaged(cid.toString()))
+    this.#datastore = datastoreDatabase(`${options.cacheDir}/data`, factory)
+    if (tier !== 'memory' && typeof BroadcastChannel !== 'undefined') {
+      this.#channel = new BroadcastChannel(`ipfs-kit:${options.cacheDir}`)
+      this.#channel.onmessage = (event: MessageEvent<ChannelMessage>) => this.#hear(event.data)
+      // Node keeps a process alive for an open channel; browsers have no such notion.
+      ;(this.#channel as { unref?: () => void }).unref?.()
+    }
+  }
+
+  /** Opens the databases, or memory where this context has no IndexedDB, and ends what dead owners left. @throws DatabaseError */
+  static async open(options: ResolvedOptions, events: CoreEvents): Promise<Core> {
+    prepareHashing()
+    let core: Core
+    try {
+      core = await Core.#openWith(options, 'records', nativeFactory(), events)
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      const { memoryFactory } = await import('./memory.ts')
+      core = await Core.#openWith(options, 'memory', memoryFactory(), events)
+    }
+    await core.recover()
+    return core
+  }
+
+  static async #openWith(options: ResolvedOptions, tier: 'records' | 'memory', factory: IDBFactory, events: CoreEvents): Promise<Core> {
+    let catalog = new Catalog(`${options.cacheDir}/catalog`, factory, (loss) => events.onLost(loss))
+    if (!(await catalog.open())) {
+      // A destruction that another tab held up is finished here.
+      await catalog.database.close()
+      await deleteDatabases(factory, options.cacheDir)
+      catalog = new Catalog(`${options.cacheDir}/catalog`, factory, (loss) => events.onLost(loss))
+      await catalog.open()
+    }
+    const core = new Core(options, tier, factory, catalog, events)
+    await core.store.records.database.open()
+    return core
+  }
+
+  /** Turns dead owners into removals, and carries removals out behind everybody's back where that is safe. */
+  async recover(): Promise<void> {
+    if (!this.canFree && !(await this.#isAlone())) return
+    const removals = await endDead(this.store, Date.now())
+    if (removals.length === 0) return
+    const work = this.freeNow(removals, { signal: this.#ending.signal }).catch(() => undefined)
+    this.#removals.add(work)
+    void work.then(() => this.#removals.delete(work))
+  }
+
+  /** Frees what these owners named alone. Without locks that other tabs see, that waits for an opening to which nobody else answers. */
+  async free(ids: readonly (string | undefined)[]): Promise<void> {
+    const removals = ids.filter((id) => id !== undefined)
+    if (removals.length === 0 || !this.canFree) return
+    // What fails here (a full disk, a closed database) is done by the next gc() or opening: the removals are on record.
+    const work = this.freeNow(removals, { signal: this.#ending.signal }).catch(() => undefined)
+    this.#removals.add(work)
+    await work
+    this.#removals.delete(work)
+  }
+
+  /** Whether this context may free blocks at any time: every other one that uses the storage sees its locks. */
+  get canFree(): boolean {
+    return this.locks.crossContext || this.tier === 'memory'
+  }
+
+  async freeNow(ids: readonly string[], options: Omit<RemovalOptions, 'pinnedByHelia'> = {}): Promise<Freed> {
+    const freed: Freed = { blocks: 0, bytes: 0 }
+    for (const id of ids) {
+      const { blocks, bytes } = await runRemoval(this.store, id, { ...options, pinnedByHelia: this.pinnedByHelia })
+      freed.blocks += blocks
+      freed.bytes += bytes
+    }
+    return freed
+  }
+
+  /** Resolves when removals under way have come to their end. */
+  async settleRemovals(): Promise<void> {
+    await Promise.all(this.#removals)
+  }
+
+  readonly pinnedByHelia: RemovalOptions['pinnedByHelia'] = (keys) => heliaPins(this.#datastore)(keys)
+
+  /** Tells this tab and the others. */
+  announce(changes: readonly CatalogChange[]): void {
+    for (const change of changes) this.#events.onChange(change)
+    if (changes.length > 0) this.#channel?.postMessage({ type: 'changes', changes } satisfies ChannelMessage)
+  }
+
+  async close(reason?: Error): Promise<void> {
+    this.#ending.abort(reason)
+    await Promise.all(this.#removals)
+    this.#channel?.close()
+    await Promise.all([this.catalog.database.close(reason), this.store.records.database.close(reason), this.#datastore.close(reason)])
+  }
+
+  #hear(message: ChannelMessage): void {
+    if (message.type === 'changes') for (const change of message.changes) this.#events.onChange(change)
+    else if (message.type === 'anyone') this.#channel?.postMessage({ type: 'here' } satisfies ChannelMessage)
+  }
+
+  /** Whether no other context answers on the channel. Only asked where Web Locks are missing. */
+  async #isAlone(): Promise<boolean> {
+    const channel = this.#channel
+    if (channel === undefined) return false
+    return new Promise((resolve) => {
+      const listen = (event: MessageEvent<ChannelMessage>): void => {
+        if (event.data.type === 'here') finish(false)
+      }
+      const finish = (alone: boolean): void => {
+        clearTimeout(timer)
+        channel.removeEventListener('message', listen)
+        resolve(alone)
+      }
+      const timer = setTimeout(() => finish(true), ANSWER_TIMEOUT_MS)
+      channel.addEventListener('message', listen)
+      channel.postMessage({ type: 'anyone' } satisfies ChannelMessage)
+    })
+  }
+}
+
+type ChannelMessage = { type: 'changes'; changes: readonly CatalogChange[] } | { type: 'anyone' } | { type: 'here' }
+
+/** Milliseconds that another context has to answer. */
+const ANSWER_TIMEOUT_MS = 300
+
+/** Deletes a storage's own databases. An adopted one has another name and stays. */
+export async function deleteDatabases(factory: IDBFactory, cacheDir: string): Promise<void> {
+  // The catalog goes last: while it is there, it says that the storage is destroyed.
+  await Promise.all([deleteDatabase(factory, `${cacheDir}/blocks`), deleteDatabase(factory, `${cacheDir}/data`)])
+  await deleteDatabase(factory, `${cacheDir}/catalog`)
+}
+
+/** Deletes a storage whether it is open somewhere or not. @throws DatabaseError where another tab holds it past the timeout */
+export async function destroyStorage(cacheDir: string): Promise<void> {
+  let factory: IDBFactory
+  try {
+    factory = nativeFactory()
+    await destroyIn(factory, cacheDir)
+  } catch (error) {
+    if (!isRefusal(error)) throw error
+    const { memoryFactory } = await import('./memory.ts')
+    factory = memoryFactory()
+    await destroyIn(factory, cacheDir)
+  }
+}
+
+async function destroyIn(factory: IDBFactory, cacheDir: string): Promise<void> {
+  const catalog = new Catalog(`${cacheDir}/catalog`, factory, () => undefined)
+  try {
+    await catalog.markDestroyed()
+  } finally {
+    await catalog.database.close()
+  }
+  await deleteDatabases(factory, cacheDir)
+}
+
+function nativeFactory(): IDBFactory {
+  const factory = globalThis.indexedDB as IDBFactory | undefined
+  if (factory === undefined || factory === null) {
+    throw new DatabaseError('this context has no IndexedDB', 'indexedDB', { cause: new DOMException('no IndexedDB', 'NotSupportedError') })
+  }
+  return factory
+}
+
+function lockManager(): LockManagerLike | undefined {
+  return (globalThis.navigator as { locks?: LockManagerLike } | undefined)?.locks
+}
+
+function isRefusal(error: unknown): boolean {
+  if (!(error instanceof DatabaseError) || typeof error.cause !== 'object' || error.cause === null) {
+    return error instanceof DOMException && REFUSALS.includes(error.name)
+  }
+  return REFUSALS.includes((error.cause as { name?: string }).name ?? '')
+}

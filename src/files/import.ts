@@ -1,0 +1,183 @@
+// Sources become UnixFS DAGs of the profile unixfs-v1-2025 in a BlockSink.
+import { UnixFS } from 'ipfs-unixfs'
+import { importer, type BufferImporter, type ImportCandidateStream, type ImporterOptions } from 'ipfs-unixfs-importer'
+import { CID } from 'multiformats/cid'
+import { sha256 } from 'multiformats/hashes/sha2'
+import type { BlockSink } from '../blocks/blocks.ts'
+import { RAW } from '../blocks/links.ts'
+import { InvalidPathError, InvalidSourceError } from '../errors.ts'
+import { HASHES_IN_FLIGHT } from '../limits.ts'
+import type { Bytes, Source } from '../types.ts'
+import { iterated } from './pieces.ts'
+import { checkSource, chunks } from './source.ts'
+import { Tree, type Folder } from './tree.ts'
+
+/** Leaves that the importer gathers before it looks at them. How many are in flight is bounded by `leaves` below. */
+const LEAVES_PER_BATCH = 64
+
+const NO_BYTES: Bytes = new Uint8Array(0)
+
+export interface ImportOptions {
+  signal?: AbortSignal | undefined
+  /** Called with the bytes of content put so far. */
+  onProgress?: ((bytes: number) => void) | undefined
+}
+
+export interface Imported {
+  cid: CID
+  /** Bytes of content, of all files together. */
+  size: number
+}
+
+/** An imported file or directory as its parent links to it. `dagSize` is the Tsize: all its blocks, repeated ones counted again. */
+interface Child {
+  cid: CID
+  dagSize: bigint
+  isDirectory: boolean
+}
+
+/**
+ * Imports one file. When this rejects, nothing is being put any more and the source is cancelled.
+ *
+ * @throws InvalidSourceError, what the source throws as it is, what the sink rejects with, the signal's reason
+ */
+export async function importFile(source: Source, sink: BlockSink, options: ImportOptions = {}): Promise<Imported> {
+  checkSource(source)
+  const progress = new Progress(options)
+  const { cid } = await buildFile(source, sink, progress)
+  return { cid, size: progress.read }
+}
+
+/**
+ * Imports a directory from entries with paths such as 'a/b.txt'. The sources are checked and read one after another, each when its entry is
+ * reached. The CID is that of the directory that holds the paths, even where there is a single one.
+ *
+ * @throws InvalidPathError for an empty, repeated or escaping path, or one that is a file and a directory
+ * @throws LimitError beyond MAX_NAME_BYTES, MAX_PATH_SEGMENTS or MAX_DIRECTORY_ENTRIES
+ * @throws as importFile
+ */
+export async function importDirectory(
+  entries: Iterable<{ path: string; data: Source }> | AsyncIterable<{ path: string; data: Source }>,
+  sink: BlockSink,
+  options: ImportOptions = {},
+): Promise<Imported> {
+  if (!isIterable(entries)) throw new InvalidSourceError('directory needs an (async) iterable of { path, data } entries')
+  const progress = new Progress(options)
+  const tree = new Tree<Child>()
+  for await (const entry of iterated<{ path: string; data: Source } | null | undefined>(entries, options.signal)) {
+    if (typeof entry !== 'object' || entry === null) throw new InvalidPathError(`entry is ${typeof entry}: give { path, data }`, '')
+    const place = tree.place(entry.path)
+    checkSource(entry.data)
+    place(await buildFile(entry.data, sink, progress))
+  }
+  const { cid } = await buildFolder(tree.root, sink, progress)
+  return { cid, size: progress.read }
+}
+
+class Progress {
+  read = 0
+  readonly signal: AbortSignal | undefined
+  readonly #report: ImportOptions['onProgress']
+  #put = 0
+
+  constructor(options: ImportOptions) {
+    this.signal = options.signal
+    this.#report = options.onProgress
+  }
+
+  put(bytes: number): void {
+    this.#put += bytes
+    this.#report?.(this.#put)
+  }
+}
+
+async function buildFile(source: Source, sink: BlockSink, progress: Progress): Promise<Child> {
+  const content = chunks(source, {
+    signal: progress.signal,
+    onBytes: (bytes) => {
+      progress.read += bytes
+    },
+  })
+  return build([{ content }], sink, progress, {
+    // The chunks have the right size already; the importer's own chunker would copy them once more.
+    chunker: (ready) => ready,
+    bufferImporter: leaves(sink, progress),
+    blockWriteConcurrency: LEAVES_PER_BATCH,
+  })
+}
+
+/**
+ * Deepest first, each directory in a run of its own over children that have their CIDs: left to itself the importer counts a subdirectory
+ * as 0 bytes when it decides on sharding (6,000 of them make a flat block of 336,004 bytes), and takes a '\' before a '/' for an escape.
+ */
+async function buildFolder(folder: Folder<Child>, sink: BlockSink, progress: Progress): Promise<Child> {
+  const children: { path: string; child: Child }[] = []
+  for (const [path, child] of folder) children.push({ path, child: child instanceof Map ? await buildFolder(child, sink, progress) : child })
+  const built = await build([], sink, progress, {
+    // Makes the directory itself the last result, whatever it holds.
+    wrapWithDirectory: true,
+    dagBuilder: async function* () {
+      for (const { path, child } of children) {
+        const kind = child.isDirectory ? { unixfs: new UnixFS({ type: 'directory' }) } : {}
+        yield async () => ({ path, cid: child.cid, size: child.dagSize, ...kind })
+      }
+    },
+  })
+  return { ...built, isDirectory: true }
+}
+
+async function build(candidates: ImportCandidateStream, sink: BlockSink, progress: Progress, options: ImporterOptions): Promise<Child> {
+  const storage = {
+    put: (cid: CID, bytes: Uint8Array) => sink.put(cid, owned(bytes)),
+  }
+  let built: Child | undefined
+  // A fresh options object each time: the importer writes into it.
+  for await (const { cid, size } of importer(candidates, storage, { ...options, profile: 'unixfs-v1-2025', fileImportConcurrency: 1 })) {
+    built = { cid, dagSize: size, isDirectory: false }
+  }
+  progress.signal?.throwIfAborted()
+  if (built === undefined) throw new Error('the importer gave no root')
+  return built
+}
+
+/**
+ * Hashes and puts raw leaves as soon as they are read, HASHES_IN_FLIGHT at once, while the next are being read; the importer's own waits for
+ * a whole batch. Leaves are put in the order of the file, so that they lie together. Ends only when nothing is in flight.
+ */
+function leaves(sink: BlockSink, progress: Progress): BufferImporter {
+  return async function* ({ content }) {
+    const inFlight = new Set<Promise<unknown>>()
+    let before: Promise<unknown> = Promise.resolve()
+    const store = async (chunk: Bytes, turn: Promise<unknown>): Promise<CID> => {
+      const cid = CID.createV1(RAW, await sha256.digest(chunk))
+      // What failed before rejects this one too: nothing is put after a failure.
+      await turn
+      await sink.put(cid, chunk)
+      progress.put(chunk.byteLength)
+      return cid
+    }
+    try {
+      for await (const chunk of content as AsyncIterable<Bytes>) {
+        const size = BigInt(chunk.byteLength)
+        const stored = store(chunk, before)
+        before = stored
+        inFlight.add(stored)
+        // A rejection is seen by whoever awaits `stored` or `race`; here it must only not count as unhandled.
+        stored.then(() => inFlight.delete(stored)).catch(() => undefined)
+        // Without the chunk: the importer keeps results of a batch and would keep its bytes.
+        yield async () => ({ cid: await stored, size, block: NO_BYTES })
+        if (inFlight.size >= HASHES_IN_FLIGHT) await Promise.race(inFlight)
+      }
+    } finally {
+      await Promise.allSettled(inFlight)
+    }
+  }
+}
+
+function owned(bytes: Uint8Array): Bytes {
+  return bytes.byteLength === bytes.buffer.byteLength && bytes.buffer instanceof ArrayBuffer ? (bytes as Bytes) : new Uint8Array(bytes)
+}
+
+function isIterable(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && (Symbol.asyncIterator in value || Symbol.iterator in value)
+}

@@ -1,0 +1,113 @@
+// Ranges of a file: as pieces, as one array, as a stream.
+import type { BlockSource } from '../blocks/blocks.ts'
+import type { Bytes } from '../types.ts'
+import { following, inBackground } from './abort.ts'
+import type { FileLayout, LayoutOptions } from './layout.ts'
+import { readAhead } from './read-ahead.ts'
+
+export { LayoutCache, openFile, type FileLayout, type LayoutOptions } from './layout.ts'
+
+export interface ReadOptions extends LayoutOptions {
+  /** Called with the bytes read so far. */
+  onProgress?: ((bytes: number) => void) | undefined
+}
+
+/**
+ * Must be a whole number of bytes, at least 0, each; undefined stands for the beginning and the end.
+ *
+ * @throws RangeError
+ */
+export function checkRange(offset: unknown, length: unknown): void {
+  for (const [name, value] of [
+    ['offset', offset],
+    ['length', length],
+  ]) {
+    if (value === undefined || (Number.isSafeInteger(value) && (value as number) >= 0)) continue
+    const given = typeof value === 'number' ? String(value) : value === null ? 'null' : `a ${typeof value}`
+    throw new RangeError(`${String(name)} is ${given}: give a whole number of bytes, at least 0`)
+  }
+}
+
+/**
+ * The range's bytes as contiguous pieces in order, each of which owns its buffer. What lies past the end is left out. Reads at most two windows
+ * ahead of the consumer; returning early ends the reading.
+ *
+ * @throws RangeError as checkRange
+ * @throws MissingBlockError for a block inside the range; blocks outside it are not read
+ * @throws UnsupportedContentError for a node that contradicts its parent
+ * @throws LimitError beyond MAX_DAG_DEPTH or MAX_LINKS_PER_NODE
+ */
+export async function* readRange(
+  source: BlockSource,
+  layout: FileLayout,
+  offset?: number,
+  length?: number,
+  options: ReadOptions = {},
+): AsyncGenerator<Bytes, void, undefined> {
+  const [from, to] = clamp(layout, offset, length)
+  let bytes = 0
+  for await (const pieces of readAhead(source, layout, from, to, options)) {
+    for (const piece of pieces) {
+      bytes += piece.byteLength
+      options.onProgress?.(bytes)
+      yield piece
+      options.signal?.throwIfAborted()
+    }
+  }
+}
+
+/** The range as one array, allocated once. As readRange otherwise. */
+export async function readInto(source: BlockSource, layout: FileLayout, offset?: number, length?: number, options: ReadOptions = {}): Promise<Bytes> {
+  const [from, to] = clamp(layout, offset, length)
+  const result = new Uint8Array(to - from)
+  let bytes = 0
+  for await (const pieces of readAhead(source, layout, from, to, options)) {
+    for (const piece of pieces) {
+      result.set(piece, bytes)
+      bytes += piece.byteLength
+    }
+    options.onProgress?.(bytes)
+  }
+  return result
+}
+
+/** The range as a stream that reads only what is pulled and two windows ahead. An error of the reading errors it; cancelling ends the reading. */
+export function toStream(source: BlockSource, layout: FileLayout, offset?: number, length?: number, options: ReadOptions = {}): ReadableStream<Bytes> {
+  clamp(layout, offset, length)
+  return streamOf((signal) => readRange(source, layout, offset, length, { ...options, signal }), options.signal)
+}
+
+/** A stream over a generator, pulled with back-pressure. `signal` errors it, cancelling it aborts the generator's signal. */
+export function streamOf(open: (signal: AbortSignal) => AsyncGenerator<Bytes>, signal: AbortSignal | undefined): ReadableStream<Bytes> {
+  const abort = following(signal)
+  const pieces = open(abort.signal)
+  return new ReadableStream<Bytes>(
+    {
+      async pull(controller) {
+        try {
+          const next = await pieces.next()
+          if (next.done !== true) return controller.enqueue(next.value)
+          abort.release()
+          controller.close()
+        } catch (error) {
+          abort.release()
+          throw error
+        }
+      },
+      cancel(reason) {
+        abort.abort(reason)
+        abort.release()
+        // Not waited for: a pull under way ends by the abort.
+        inBackground(() => pieces.return(undefined))
+      },
+    },
+    // The reading ahead is what fills the time; a queue of its own would only hold more.
+    { highWaterMark: 0 },
+  )
+}
+
+function clamp(layout: FileLayout, offset: number | undefined, length: number | undefined): [from: number, to: number] {
+  checkRange(offset, length)
+  const from = Math.min(offset ?? 0, layout.size)
+  return [from, length === undefined ? layout.size : Math.min(from + length, layout.size)]
+}

@@ -1,0 +1,141 @@
+// What tells of content without answering it: entries, counts, whether all of it is here.
+import type { CID } from 'multiformats/cid'
+import type { BlockSource } from './blocks/blocks.ts'
+import { linksOf, RAW } from './blocks/links.ts'
+import { blockKey } from './blocks/records.ts'
+import { holdersOf, listEntries, type Listing } from './catalog/entries.ts'
+import type { Reference } from './catalog/schema.ts'
+import { parseContentPath } from './cid.ts'
+import type { Core } from './core.ts'
+import { IntegrityError, InvalidOptionsError } from './errors.ts'
+import { MissingBlockError } from './blocks/blocks.ts'
+import { resolvePath } from './files/directory.ts'
+import { describeRoot } from './files/stat.ts'
+import { READ_WINDOW_BLOCKS } from './limits.ts'
+import type { Operation } from './operation.ts'
+import type { ContentPath, FileInfo, FileStat, LookupOptions } from './types.ts'
+
+export async function stat(operation: Operation, path: ContentPath, options: LookupOptions): Promise<FileStat | null> {
+  const parsed = parseContentPath(path)
+  const content = operation.content(parsed.cid, options)
+  try {
+    const resolved = await resolvePath(content, parsed.cid, parsed.segments, { signal: operation.signal })
+    if (resolved === null) {
+      await content.drop()
+      return null
+    }
+    const { type, size } = await describeRoot(content, resolved.cid, { signal: operation.signal })
+    await content.keep(resolved.cid, resolved.nodes, false)
+    const { blocks, localBlocks } = await countBlocks(operation.core.store, resolved.cid, operation.signal)
+    const cid = resolved.cid.toString()
+    const pinned = (await holdersOf(operation.core.catalog, cid)).length > 0
+    return { cid, type, size, blocks, localBlocks, pinned }
+  } catch (error) {
+    await content.drop()
+    if (error instanceof MissingBlockError) return null
+    throw error
+  }
+}
+
+export async function exists(operation: Operation, path: ContentPath): Promise<boolean> {
+  const parsed = parseContentPath(path)
+  const { store } = operation.core
+  try {
+    const resolved = await resolvePath(store, parsed.cid, parsed.segments, { signal: operation.signal })
+    if (resolved === null) return false
+    const { blocks, localBlocks } = await countBlocks(store, resolved.cid, operation.signal)
+    return blocks === localBlocks
+  } catch (error) {
+    if (error instanceof MissingBlockError || error instanceof IntegrityError) return false
+    throw error
+  }
+}
+
+export async function listFiles(
+  operation: Operation,
+  path: string,
+  options: { after?: Pick<FileInfo, 'filename' | 'cid'>; limit?: number },
+): Promise<FileInfo[]> {
+  const { after, limit = Number.POSITIVE_INFINITY } = options
+  if (typeof path !== 'string') throw new InvalidOptionsError('listFiles() takes a path as a string', 'path')
+  if (limit !== Number.POSITIVE_INFINITY && (!Number.isSafeInteger(limit) || limit < 0)) {
+    throw new RangeError(`limit must be a whole number of at least 0, not ${String(limit)}`)
+  }
+  if (after !== undefined && (typeof after.filename !== 'string' || typeof after.cid !== 'string')) {
+    throw new InvalidOptionsError("option 'after' of listFiles() must be an entry: { filename, cid }", 'after')
+  }
+  if (limit === 0) return []
+  return describe(operation.core, await listEntries(operation.core.catalog, path, after, limit))
+}
+
+/** Entries as the contract has them. What is here is counted now, never remembered. */
+async function describe(core: Core, listings: readonly Listing[]): Promise<FileInfo[]> {
+  const references = await core.catalog.read(['references'], (tx) => Promise.all(listings.map(({ entry }) => core.catalog.referencesIn(tx, entry.id))))
+  const keys = [...new Set(references.flatMap((records) => records.flatMap((record) => record.blocks)))]
+  const [has, damaged] = await Promise.all([core.store.records.hasMany(keys), core.catalog.damaged()])
+  const here = new Set(keys.filter((_, index) => has[index] === true))
+  return listings.map(({ entry, holders }, index) => {
+    const records = references[index] ?? []
+    const blocks = records.flatMap((record) => record.blocks)
+    const missing = blocks.some((key) => !here.has(key))
+    const spoilt = blocks.some((key) => damaged.has(key))
+    const state = spoilt || (missing && entry.complete) ? 'damaged' : missing || !reachesAll(records) ? 'partial' : 'whole'
+    const localBytes = state === 'whole' ? entry.size : Math.min(entry.size, bytesHere(records, here, damaged))
+    return {
+      cid: entry.cid,
+      type: entry.type,
+      filename: entry.filename,
+      size: entry.size,
+      localBytes,
+      state,
+      modified: new Date(entry.modified),
+      lastUsed: new Date(entry.lastUsed),
+      pinned: holders.length > 0,
+      fallback: entry.fallback,
+      ...(entry.mediaType === undefined ? {} : { mediaType: entry.mediaType }),
+      ...(entry.sha256 === undefined ? {} : { sha256: entry.sha256 }),
+      replicas: entry.replicas,
+    }
+  })
+}
+
+/** False where a child that may have links of its own has no record: what lies below it is not known. */
+function reachesAll(records: readonly Reference[]): boolean {
+  const nodes = new Set(records.map((record) => record.node))
+  return records.every((record) => record.blocks.every((key, index) => (record.sizes[index] ?? -1) >= 0 || nodes.has(key)))
+}
+
+/** Bytes of content in the blocks that are here: what a node holds itself, and its raw leaves. */
+function bytesHere(records: readonly Reference[], here: ReadonlySet<string>, damaged: ReadonlySet<string>): number {
+  const readable = (key: string): boolean => here.has(key) && !damaged.has(key)
+  let bytes = 0
+  for (const record of records) {
+    if (readable(record.node)) bytes += record.own
+    record.blocks.forEach((key, index) => {
+      if (key !== record.node && readable(key)) bytes += Math.max(0, record.sizes[index] ?? 0)
+    })
+  }
+  return bytes
+}
+
+/** Blocks of a DAG as far as it can be seen from here, and how many of them are here. Nodes are read, leaves looked up. */
+export async function countBlocks(store: BlockSource & Core['store'], root: CID, signal: AbortSignal): Promise<{ blocks: number; localBlocks: number }> {
+  const seen = new Set<string>()
+  const open: CID[] = [root]
+  let localBlocks = 0
+  while (open.length > 0) {
+    signal.throwIfAborted()
+    const fresh = open.splice(-READ_WINDOW_BLOCKS).filter((cid) => !seen.has(blockKey(cid)) && seen.add(blockKey(cid)) !== undefined)
+    const nodes = fresh.filter((cid) => cid.code !== RAW)
+    const { blocks } = await store.examine(nodes, { signal })
+    nodes.forEach((cid, index) => {
+      const bytes = blocks[index]
+      if (bytes === undefined) return
+      localBlocks++
+      for (const link of linksOf(cid, bytes)) open.push(link.cid)
+    })
+    const here = await store.hasMany(fresh.filter((cid) => cid.code === RAW))
+    localBlocks += here.filter(Boolean).length
+  }
+  return { blocks: seen.size, localBlocks }
+}

@@ -1,0 +1,69 @@
+// Every limit and timeout by name, with its unit and the reason for it.
+
+const MIB = 1024 * 1024
+
+/** Bytes of a leaf: what the profile unixfs-v1-2025 (IPIP-0499) fixes. */
+export const CHUNK_SIZE_BYTES: number = MIB
+
+/** Bytes of a block taken from the network or a CAR: what the trustless gateway specification asks clients to cap. */
+export const MAX_NETWORK_BLOCK_BYTES: number = 2 * MIB
+
+/** Bytes of digest in an identity CID: Helia and Kubo refuse more. */
+export const MAX_IDENTITY_DIGEST_BYTES = 128
+
+/** Levels of a DAG. A 1024-wide balanced DAG of 1 MiB leaves reaches a petabyte at three. Trickle DAGs are deeper. */
+export const MAX_DAG_DEPTH = 128
+
+/** Links of one node: eight times the widest profile, so that foreign layouts are read. */
+export const MAX_LINKS_PER_NODE = 8192
+
+/** Names in one directory, all shards together. Listing holds them in memory. */
+export const MAX_DIRECTORY_ENTRIES = 1_000_000
+
+/** Segments of a path and bytes of one name: what file systems commonly allow. */
+export const MAX_PATH_SEGMENTS = 256
+export const MAX_NAME_BYTES = 255
+
+/** Bytes and blocks of one write transaction: measured, larger ones gain little and cost memory. */
+export const WRITE_BATCH_BYTES: number = 16 * MIB
+export const WRITE_BATCH_BLOCKS = 2048
+
+/** Bytes read ahead of whoever consumes a stream, and blocks of one read transaction. */
+export const READ_WINDOW_BYTES: number = 16 * MIB
+export const READ_WINDOW_BLOCKS = 64
+
+/** Blocks hashed at once: crypto.subtle saturates two cores with this many. */
+export const HASHES_IN_FLIGHT = 8
+
+/** Blocks asked of the network at once. */
+export const FETCHES_IN_FLIGHT = 8
+
+/** Blocks that one step of a removal looks at under the exclusive lock, so that writers wait for milliseconds only. */
+export const REMOVAL_STEP_BLOCKS = 512
+
+/** Milliseconds that starting Helia may take before the fallback is settled on. */
+export const START_TIMEOUT_MS = 10_000
+
+/** Milliseconds until the first block of something that is not here. */
+export const RETRIEVE_TIMEOUT_MS = 20_000
+
+/** Milliseconds that opening or deleting a database waits for another tab. */
+export const DATABASE_BLOCKED_TIMEOUT_MS = 5_000
+
+/** Milliseconds that opening a database may take where nobody says it is blocked. A slow disk may need seconds. */
+export const DATABASE_OPEN_TIMEOUT_MS = 20_000
+
+/** Milliseconds after its last use when Helia's session ends and what it alone owns is freed. */
+export const SESSION_EXPIRY_MS: number = 24 * 60 * 60 * 1000
+
+/** Milliseconds that last uses are gathered before they are written. */
+export const LAST_USED_FLUSH_MS = 5_000
+
+/** Bytes of one piece of a source or stream on its way to or from a worker. */
+export const PORT_CHUNK_BYTES: number = 4 * MIB
+
+/** Pieces of one such stream under way at once: one is worked on while the next comes. */
+export const PORT_WINDOW_CHUNKS = 2
+
+/** File layouts kept in memory. One of a 1 GiB file takes about 100 kB. */
+export const LAYOUT_CACHE_ENTRIES = 64

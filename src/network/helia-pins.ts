@@ -1,0 +1,28 @@
+// What Helia's own pins hold, read from its datastore in the layout of datastore-idb, whether a node runs or not.
+import { base36 } from 'multiformats/bases/base36'
+import type { BlockKey } from '../blocks/blocks.ts'
+import { keyMultihash } from '../blocks/records.ts'
+import type { PinnedByHelia } from '../blocks/removal.ts'
+import { Database, result } from '../catalog/database.ts'
+
+/** Prefix of the keys under which Helia counts the pins of a block. */
+export const PINNED_BLOCK = '/pinned-block/'
+
+/** The database of the datastore, which gets its layout here where Helia never ran. */
+export function datastoreDatabase(name: string, factory: IDBFactory): Database {
+  return new Database({ name, factory, version: 1, upgrade: (db) => void db.createObjectStore(name) })
+}
+
+export function heliaPins(database: Database): PinnedByHelia {
+  return async (keys) => {
+    if (keys.length === 0) return []
+    return database.run(database.name, 'readonly', (tx) => {
+      const store = tx.objectStore(database.name)
+      return Promise.all(keys.map(async (key) => (await result(store.getKey(pinKey(key)))) !== undefined))
+    })
+  }
+}
+
+function pinKey(key: BlockKey): string {
+  return PINNED_BLOCK + base36.encode(keyMultihash(key))
+}

@@ -1,0 +1,278 @@
+// Helia is a guest: the view of blocks and datastore that it runs over. A session of its own owns every block it puts or is told is here;
+// what others own it neither lists nor deletes.
+import { IDBDatastore } from 'datastore-idb'
+import type { Batch, Datastore, Key } from 'interface-datastore'
+import type { Blockstore } from 'interface-blockstore'
+import { CID } from 'multiformats/cid'
+import * as raw from 'multiformats/codecs/raw'
+import * as Digest from 'multiformats/hashes/digest'
+import { Batches } from '../blocks/batches.ts'
+import type { BlockKey } from '../blocks/blocks.ts'
+import type { LocalBlockstore } from '../blocks/local-blockstore.ts'
+import { blockKey, keyMultihash } from '../blocks/records.ts'
+import { freeUnnamed, type PinnedByHelia } from '../blocks/removal.ts'
+import { newOwnerId } from '../catalog/catalog.ts'
+import { result } from '../catalog/database.ts'
+import type { Held, Locks } from '../catalog/locks.ts'
+import type { Reference } from '../catalog/schema.ts'
+import { StorageError } from '../errors.ts'
+import type { Bytes } from '../types.ts'
+import { FETCHED, type FetchReceiver } from './fetch.ts'
+import { PINNED_BLOCK } from './helia-pins.ts'
+
+interface ViewOptions {
+  signal?: AbortSignal
+  [FETCHED]?: FetchReceiver | undefined
+}
+type BlockInput = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+
+/** Blocks that one turn of listing or deleting takes together. */
+const PAGE_BLOCKS = 128
+
+/** A session over the blocks, taken over from an earlier context where one ended without its day being over. */
+export async function openSession(store: LocalBlockstore, pinnedByHelia: PinnedByHelia): Promise<SessionBlockstore> {
+  for (const owner of await store.catalog.pending()) {
+    if (owner.kind !== 'session') continue
+    const lock = await store.locks.own(owner.id)
+    if (lock !== undefined) return new SessionBlockstore(store, owner.id, lock, pinnedByHelia)
+  }
+  const id = newOwnerId()
+  const lock = await store.locks.own(id)
+  if (lock === undefined) throw new StorageError(`lock of new session ${id} is taken: this cannot be`)
+  return new SessionBlockstore(store, id, lock, pinnedByHelia)
+}
+
+export class SessionBlockstore implements Blockstore {
+  readonly #store: LocalBlockstore
+  readonly #id: string
+  readonly #lock: Held
+  readonly #pinnedByHelia: PinnedByHelia
+  readonly #batches: Batches
+  #named = new Set<BlockKey>()
+  #puts = new Map<BlockKey, Bytes>()
+  #asks = new Set<BlockKey>()
+  #turn: Promise<Set<BlockKey>> | undefined
+  #current: Promise<unknown> = Promise.resolve()
+
+  constructor(store: LocalBlockstore, id: string, lock: Held, pinnedByHelia: PinnedByHelia) {
+    this.#store = store
+    this.#id = id
+    this.#lock = lock
+    this.#pinnedByHelia = pinnedByHelia
+    this.#batches = new Batches(store, { id, kind: 'session', pending: 'session', lastUsed: Date.now() })
+  }
+
+  async put(cid: CID, value: BlockInput, options?: ViewOptions): Promise<CID> {
+    options?.signal?.throwIfAborted()
+    const bytes = await collect(value)
+    const receiver = options?.[FETCHED]
+    if (receiver !== undefined) {
+      receiver.deliver(bytes)
+      return cid
+    }
+    const key = blockKey(cid)
+    this.#puts.set(key, bytes)
+    await this.#next()
+    return cid
+  }
+
+  async *putMany(
+    source: Iterable<{ cid: CID; bytes: BlockInput }> | AsyncIterable<{ cid: CID; bytes: BlockInput }>,
+    options?: ViewOptions,
+  ): AsyncGenerator<CID> {
+    for await (const { cid, bytes } of source) yield this.put(cid, bytes, options)
+  }
+
+  async *get(cid: CID, options?: ViewOptions): AsyncGenerator<Uint8Array> {
+    const [bytes] = await this.#store.getMany([cid], { signal: options?.signal })
+    if (bytes === undefined)
+      throw Object.assign(new Error(`block ${cid.toString()} is not here`), { name: 'NotFoundError', code: 'ERR_NOT_FOUND' })
+    yield bytes
+  }
+
+  async *getMany(
+    source: Iterable<CID> | AsyncIterable<CID>,
+    options?: ViewOptions,
+  ): AsyncGenerator<{ cid: CID; bytes: AsyncGenerator<Uint8Array> }> {
+    for await (const cid of source) yield { cid, bytes: this.get(cid, options) }
+  }
+
+  /** What is told here is owned from then on, so that nobody frees it between this answer and its use. */
+  async has(cid: CID, options?: ViewOptions): Promise<boolean> {
+    options?.signal?.throwIfAborted()
+    if (options?.[FETCHED] !== undefined) return false
+    const key = blockKey(cid)
+    if (this.#named.has(key)) return (await this.#store.hasKeys([key]))[0] === true
+    this.#asks.add(key)
+    return (await this.#next()).has(key)
+  }
+
+  async delete(cid: CID, options?: ViewOptions): Promise<void> {
+    options?.signal?.throwIfAborted()
+    await this.#deleteBatch([cid])
+  }
+
+  async *deleteMany(source: Iterable<CID> | AsyncIterable<CID>, options?: ViewOptions): AsyncGenerator<CID> {
+    let batch: CID[] = []
+    for await (const cid of source) {
+      options?.signal?.throwIfAborted()
+      batch.push(cid)
+      if (batch.length < PAGE_BLOCKS) continue
+      await this.#deleteBatch(batch)
+      yield* batch
+      batch = []
+    }
+    await this.#deleteBatch(batch)
+    yield* batch
+  }
+
+  async *getAll(options?: ViewOptions): AsyncGenerator<{ cid: CID; bytes: AsyncGenerator<Uint8Array> }> {
+    const references = await this.#store.catalog.referencesOf(this.#id)
+    const keys = [...new Set(references.flatMap((reference) => reference.blocks))]
+    for (let from = 0; from < keys.length; from += PAGE_BLOCKS) {
+      options?.signal?.throwIfAborted()
+      const page = keys.slice(from, from + PAGE_BLOCKS)
+      const [owners, here] = await Promise.all([this.#store.catalog.ownersOf(page), this.#store.hasKeys(page)])
+      for (const [index, key] of page.entries()) {
+        if (here[index] !== true || owners[index]?.some((owner) => owner.id !== this.#id) === true) continue
+        const cid = CID.createV1(raw.code, Digest.decode(keyMultihash(key)))
+        yield { cid, bytes: this.get(cid, options) }
+      }
+    }
+  }
+
+  /** Waits for what is queued and lets go of the session; it lasts a day from now. */
+  async close(): Promise<void> {
+    await this.#current.catch(() => undefined)
+    try {
+      await this.#store.catalog.touchPending(this.#id)
+    } finally {
+      this.#lock.release()
+    }
+  }
+
+  /** Everything asked for while one batch is on its way goes into the next one together. Answers what is here after it. */
+  #next(): Promise<Set<BlockKey>> {
+    this.#turn ??= this.#run()
+    return this.#turn
+  }
+
+  async #run(): Promise<Set<BlockKey>> {
+    await this.#current.catch(() => undefined)
+    const [puts, asks] = [this.#puts, this.#asks]
+    this.#puts = new Map()
+    this.#asks = new Set()
+    this.#turn = undefined
+    const work = this.#store.locks.shared(async () => {
+      if (puts.size > 0) await this.#batches.write(puts)
+      const here = asks.size > 0 ? await this.#batches.nameHere(new Map([...asks].map((key) => [key, -1]))) : new Set<BlockKey>()
+      for (const key of [...puts.keys(), ...here]) this.#named.add(key)
+      return here
+    })
+    this.#current = work
+    return work
+  }
+
+  /** Drops the session's own names, then frees what nobody else names. */
+  async #deleteBatch(cids: readonly CID[]): Promise<void> {
+    if (cids.length === 0) return
+    const keys = new Set(cids.map(blockKey))
+    await this.#current.catch(() => undefined)
+    await this.#store.locks.exclusive(async () => {
+      const mine = await this.#forget(keys)
+      await freeUnnamed(this.#store, mine, this.#pinnedByHelia)
+    })
+  }
+
+  async #forget(keys: ReadonlySet<BlockKey>): Promise<BlockKey[]> {
+    for (const key of keys) this.#named.delete(key)
+    return this.#store.catalog.write(['references'], async (tx) => {
+      const references = tx.objectStore('references')
+      const mine: BlockKey[] = []
+      for (const key of keys) {
+        const names = (await result(references.index('blocks').getAllKeys(key))) as [string, string][]
+        for (const name of names) {
+          if (name[0] !== this.#id) continue
+          const reference = await result<Reference | undefined>(references.get(name))
+          if (reference === undefined) continue
+          const index = reference.blocks.indexOf(key)
+          reference.blocks.splice(index, 1)
+          reference.sizes.splice(index, 1)
+          if (reference.blocks.length === 0) references.delete(name)
+          else references.put(reference)
+          mine.push(key)
+        }
+      }
+      return mine
+    })
+  }
+}
+
+/** datastore-idb, with the shared lock around writes of pins, so that a removal reads pins that stay as they are. */
+export class GuestDatastore extends IDBDatastore {
+  readonly #locks: Locks
+
+  constructor(name: string, locks: Locks) {
+    super(name)
+    this.#locks = locks
+  }
+
+  override async open(): Promise<void> {
+    await super.open()
+    // datastore-idb gives way to nobody: a deletion of the storage would wait for this tab to close.
+    const db = this['db']
+    db?.addEventListener('versionchange', () => db.close())
+  }
+
+  override put(key: Key, value: Uint8Array, options?: { signal?: AbortSignal }): Promise<Key> {
+    return this.#guarded(key, () => super.put(key, value, options))
+  }
+
+  override delete(key: Key, options?: { signal?: AbortSignal }): Promise<void> {
+    return this.#guarded(key, () => super.delete(key, options))
+  }
+
+  override batch(): Batch {
+    const batch = super.batch()
+    const commit = batch.commit.bind(batch)
+    batch.commit = (options) => this.#locks.shared(async () => commit(options))
+    return batch
+  }
+
+  #guarded<T>(key: Key, work: () => Promise<T>): Promise<T> {
+    return key.toString().startsWith(PINNED_BLOCK) ? this.#locks.shared(work) : work()
+  }
+}
+
+async function collect(value: BlockInput): Promise<Bytes> {
+  if (value instanceof Uint8Array) return new Uint8Array(value)
+  const parts: Uint8Array[] = []
+  for await (const part of value) parts.push(part)
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.byteLength, 0))
+  let offset = 0
+  for (const part of parts) {
+    bytes.set(part, offset)
+    offset += part.byteLength
+  }
+  return bytes
+}
+
+/** What a node runs over: the session's view of the blocks, and its own datastore. */
+export async function openGuestStores(
+  store: LocalBlockstore,
+  datastoreName: string,
+  pinnedByHelia: PinnedByHelia,
+  inMemory: boolean,
+): Promise<{ blockstore: Blockstore; datastore: Datastore; close(): Promise<void> }> {
+  const datastore = inMemory ? new (await import('datastore-core')).MemoryDatastore() : new GuestDatastore(datastoreName, store.locks)
+  if (datastore instanceof GuestDatastore) await datastore.open()
+  const blockstore = await openSession(store, pinnedByHelia)
+  return {
+    blockstore,
+    datastore,
+    async close() {
+      await blockstore.close()
+      if (datastore instanceof GuestDatastore) await datastore.close()
+    },
+  }
+}

@@ -1,0 +1,29 @@
+// What the life of a node needs: the stores it runs over, how one is made, and the error that says there is none to be had.
+import type { Blockstore } from 'interface-blockstore'
+import type { Datastore } from 'interface-datastore'
+import type { IpfsSettings } from '../options.ts'
+import type { HeliaNode } from '../types.ts'
+
+/** Open stores for one node. `close` lets go of what a session holds. */
+export interface NodeStores {
+  blockstore: Blockstore
+  datastore: Datastore
+  close(): Promise<void>
+}
+
+/** A node that is made but not started. */
+export interface StartableNode extends HeliaNode {
+  start(): Promise<unknown>
+  stop(): Promise<unknown>
+}
+
+/** Makes a node over the stores. `restartable`: it runs again as the same object after a stop. */
+export type MakeNode = (stores: NodeStores, settings: IpfsSettings) => { node: StartableNode; restartable: boolean }
+
+/** Loads what making a node needs. @throws HeliaMissingError */
+export type LoadNode = () => Promise<MakeNode>
+
+/** Helia is not installed, or its chunk can't be loaded. */
+export class HeliaMissingError extends Error {
+  override readonly name = 'HeliaMissingError'
+}

@@ -1,0 +1,469 @@
+// The front: one storage, opened once, whose every method is one operation that ends whole or not at all.
+import type { CID } from 'multiformats/cid'
+import { blockKey } from './blocks/records.ts'
+import { pinnedBytes, writeLastUsed } from './catalog/entries.ts'
+import { parseContentPath } from './cid.ts'
+import { Content } from './content.ts'
+import { Core, destroyStorage } from './core.ts'
+import { ClosedError, DatabaseError, InvalidOptionsError, NotSupportedError, QuotaError } from './errors.ts'
+import { LAST_USED_FLUSH_MS } from './limits.ts'
+import { checkRange } from './files/read.ts'
+import { checkSource } from './files/source.ts'
+import { exists, listFiles, stat } from './inspect.ts'
+import { collect, pin, remove, unpin, verify } from './maintain.ts'
+import { HeliaBackend } from './network/helia.ts'
+import { checkOptions, type Operation } from './operation.ts'
+import { resolveOptions, sameOptions, type ResolvedOptions } from './options.ts'
+import { blob, car, directory, retrieve, stream } from './read.ts'
+import { checkStoreOptions, importCar, storeDirectory, storeFile, storeMany } from './store.ts'
+import type {
+  BackendStatus,
+  Bytes,
+  Cancellable,
+  ContentPath,
+  ContentStorage,
+  DirectoryEntry,
+  FileInfo,
+  FileStat,
+  HeliaNode,
+  LookupOptions,
+  Progress,
+  RetrieveOptions,
+  Source,
+  StorageEvents,
+  StorageOptions,
+  StoreOptions,
+} from './types.ts'
+
+/**
+ * Content-addressed storage in this browser.
+ *
+ * @example
+ * const storage = new IPFSKitStorage()
+ * const cid = await storage.store('hello world') //=> 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
+ * await storage.retrieve(cid) //=> Uint8Array of 11 bytes, verified
+ */
+export class IPFSKitStorage extends EventTarget implements ContentStorage {
+  readonly #options: ResolvedOptions
+  readonly #closing = new AbortController()
+  readonly #core: Promise<Core>
+  readonly #helia: HeliaBackend | undefined
+  readonly #running = new Set<Promise<unknown>>()
+  readonly #used = new Map<string, number>()
+  #flushTimer: ReturnType<typeof setTimeout> | undefined
+  #closed: Promise<void> | undefined
+  /** Whether the last write and read worked. */
+  #localWorks = true
+
+  /**
+   * Begins to open the storage. Nothing is thrown later for what can be seen now.
+   *
+   * @throws InvalidOptionsError
+   */
+  constructor(options?: StorageOptions) {
+    super()
+    this.#options = resolveOptions(options)
+    this.#core = Core.open(this.#options, {
+      onChange: (change) => this.#emit('change', change),
+      onDamaged: (cid) => void this.#reportDamage(cid),
+      onLost: () => void this.#reportStatus(),
+    })
+    // Whoever calls a method hears of it; here it must not count as unhandled.
+    this.#core.catch(() => undefined)
+    if (this.#options.fallback !== undefined) return
+    const helia = new HeliaBackend({
+      settings: this.#options.ipfs,
+      openStores: () => this.#openStores(),
+      onChange: () => void this.#reportStatus(),
+    })
+    this.#helia = helia
+    // After the databases: Helia never delays local work.
+    this.#core.then(
+      () => {
+        if (!this.#closing.signal.aborted) helia.start()
+      },
+      () => undefined,
+    )
+  }
+
+  /** Deletes a storage; an adopted blocksDatabase stays. @throws DatabaseError where another tab holds it open past 5 s */
+  static async destroy(cacheDir?: string): Promise<void> {
+    await destroyStorage(resolveOptions(cacheDir === undefined ? {} : { cacheDir }).cacheDir)
+  }
+
+  async ready(): Promise<this> {
+    this.#checkOpen()
+    await this.#core
+    await this.#helia?.settled()
+    this.#checkOpen()
+    return this
+  }
+
+  async store(data: Source, options: StoreOptions = {}): Promise<string> {
+    checkStoreOptions('store', options)
+    checkSource(data)
+    return this.#operate(options.signal, (operation) => storeFile(operation, data, options))
+  }
+
+  async storeMany(items: Iterable<{ data: Source } & StoreOptions>, options: Cancellable = {}): Promise<string[]> {
+    checkOptions('storeMany', options, ['signal', 'onProgress'])
+    return this.#operate(options.signal, (operation) => storeMany(operation, items, options))
+  }
+
+  async storeDirectory(
+    entries: Iterable<{ path: string; data: Source }> | AsyncIterable<{ path: string; data: Source }>,
+    options: StoreOptions = {},
+  ): Promise<string> {
+    checkStoreOptions('storeDirectory', options)
+    return this.#operate(options.signal, (operation) => storeDirectory(operation, entries, options))
+  }
+
+  async retrieve(path: ContentPath, options: RetrieveOptions = {}): Promise<Bytes | null> {
+    this.#checkRetrieve('retrieve', path, options)
+    return this.#operate(options.signal, (operation) => retrieve(operation, path, options))
+  }
+
+  async stream(path: ContentPath, options: RetrieveOptions = {}): Promise<ReadableStream<Bytes> | null> {
+    this.#checkRetrieve('stream', path, options)
+    return this.#operateOn(options.signal, (operation, end) => stream(operation, path, options, end))
+  }
+
+  async blob(
+    path: ContentPath,
+    options: LookupOptions & { verify?: boolean; onProgress?: (progress: Progress) => void } = {},
+  ): Promise<Blob | null> {
+    checkOptions('blob', options, ['signal', 'localOnly', 'verify', 'onProgress'])
+    parseContentPath(path)
+    return this.#operate(options.signal, (operation) => blob(operation, path, options))
+  }
+
+  async stat(path: ContentPath, options: LookupOptions = {}): Promise<FileStat | null> {
+    checkOptions('stat', options, ['signal', 'localOnly'])
+    parseContentPath(path)
+    return this.#operate(options.signal, (operation) => stat(operation, path, options))
+  }
+
+  async listDirectory(path: ContentPath, options: LookupOptions = {}): Promise<DirectoryEntry[] | null> {
+    checkOptions('listDirectory', options, ['signal', 'localOnly'])
+    parseContentPath(path)
+    return this.#operate(options.signal, (operation) => directory(operation, path, options))
+  }
+
+  async listFiles(path = '/', options: { after?: Pick<FileInfo, 'filename' | 'cid'>; limit?: number } = {}): Promise<FileInfo[]> {
+    checkOptions('listFiles', options, ['after', 'limit'])
+    return this.#operate(undefined, async (operation) => {
+      const files = await listFiles(operation, path, options)
+      for (const file of files) {
+        const used = this.#used.get(file.cid)
+        if (used !== undefined && used > file.lastUsed.getTime()) file.lastUsed = new Date(used)
+      }
+      return files
+    })
+  }
+
+  async exists(path: ContentPath): Promise<boolean> {
+    parseContentPath(path)
+    return this.#operate(undefined, (operation) => exists(operation, path))
+  }
+
+  async delete(cid: ContentPath, options: { filename?: string; force?: boolean } = {}): Promise<boolean> {
+    checkOptions('delete', options, ['filename', 'force'])
+    parseContentPath(cid)
+    return this.#operate(undefined, (operation) => remove(operation, cid, options))
+  }
+
+  async pin(cid: ContentPath, options: Cancellable & { holder?: string } = {}): Promise<boolean> {
+    checkOptions('pin', options, ['signal', 'onProgress', 'holder'])
+    parseContentPath(cid)
+    return this.#operate(options.signal, (operation) => pin(operation, cid, options))
+  }
+
+  async unpin(cid: ContentPath, options: { holder?: string } = {}): Promise<boolean> {
+    checkOptions('unpin', options, ['holder'])
+    parseContentPath(cid)
+    return this.#operate(undefined, (operation) => unpin(operation, cid, options))
+  }
+
+  async verify(path?: ContentPath, options: Cancellable = {}): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }> {
+    checkOptions('verify', options, ['signal', 'onProgress'])
+    if (path !== undefined) parseContentPath(path)
+    return this.#operate(options.signal, (operation) => verify(operation, path, options))
+  }
+
+  async gc(options: Cancellable & { foreign?: boolean } = {}): Promise<{ blocks: number; bytes: number }> {
+    checkOptions('gc', options, ['signal', 'onProgress', 'foreign'])
+    return this.#operate(options.signal, (operation) => collect(operation, options))
+  }
+
+  async exportCar(cid: ContentPath, options: Cancellable = {}): Promise<ReadableStream<Bytes> | null> {
+    checkOptions('exportCar', options, ['signal', 'onProgress'])
+    parseContentPath(cid)
+    return this.#operateOn(options.signal, (operation, end) => car(operation, cid, options.onProgress, end))
+  }
+
+  async importCar(source: Source, options: StoreOptions = {}): Promise<string[]> {
+    checkStoreOptions('importCar', options)
+    checkSource(source)
+    return this.#operate(options.signal, (operation) => importCar(operation, source, options))
+  }
+
+  async persist(): Promise<boolean> {
+    this.#checkOpen()
+    const storage = (globalThis.navigator as Navigator | undefined)?.storage as StorageManager | undefined
+    if (typeof storage?.persist !== 'function') {
+      throw new NotSupportedError('this context can not ask the browser to keep its storage: ask in a page, over https or on localhost')
+    }
+    const persisted = await storage.persist()
+    void this.#reportStatus()
+    return persisted
+  }
+
+  async isAvailable(): Promise<boolean> {
+    this.#checkOpen()
+    return this.#helia?.status().running ?? false
+  }
+
+  async getBackendStatus(): Promise<BackendStatus> {
+    return this.#operate(undefined, ({ core }) => this.#status(core))
+  }
+
+  async helia(): Promise<HeliaNode | null> {
+    await this.ready()
+    return this.#helia?.node() ?? null
+  }
+
+  close(): Promise<void> {
+    this.#closed ??= this.#close()
+    return this.#closed
+  }
+
+  /** Tells what a page knows of the network and its worker does not. @internal */
+  setOnline(online: boolean): void {
+    this.#helia?.setOnline(online)
+  }
+
+  /** Whether another call asks for this very storage. @internal */
+  isSame(options: StorageOptions | undefined): boolean {
+    return sameOptions(this.#options, resolveOptions(options))
+  }
+
+  async #close(): Promise<void> {
+    clearTimeout(this.#flushTimer)
+    const core = await this.#core.catch(() => undefined)
+    if (core !== undefined && !this.#closing.signal.aborted) await this.#flushLastUsed(core)
+    this.#closing.abort(new ClosedError('the storage was closed while this was under way'))
+    await Promise.allSettled(this.#running)
+    await this.#helia?.stop()
+    await core?.close()
+  }
+
+  #checkOpen(): void {
+    if (this.#closed !== undefined) throw new ClosedError('the storage was closed: make a new one to go on')
+  }
+
+  #checkRetrieve(method: string, path: ContentPath, options: RetrieveOptions): void {
+    checkOptions(method, options, ['signal', 'onProgress', 'offset', 'length', 'verify', 'localOnly'])
+    parseContentPath(path)
+    checkRange(options.offset, options.length)
+  }
+
+  #operate<T>(signal: AbortSignal | undefined, work: (operation: Operation) => Promise<T>): Promise<T> {
+    return this.#operateOn(signal, async (operation, end) => {
+      try {
+        return await work(operation)
+      } finally {
+        end()
+      }
+    })
+  }
+
+  /** As #operate, for what goes on after its answer: `work` calls `end` when nothing of it is under way any more. */
+  async #operateOn<T>(signal: AbortSignal | undefined, work: (operation: Operation, end: () => void) => Promise<T>): Promise<T> {
+    this.#checkOpen()
+    signal?.throwIfAborted()
+    const scope = new AbortController()
+    const stop = linked(scope, [signal, this.#closing.signal])
+    let end = (): void => undefined
+    const over = new Promise<void>((resolve) => {
+      end = () => {
+        stop()
+        resolve()
+      }
+    })
+    this.#running.add(over)
+    void over.then(() => this.#running.delete(over))
+    try {
+      const core = await aborted(this.#core, scope.signal)
+      const answer = await work(this.#operation(core, scope.signal), end)
+      this.#localWorks = true
+      return answer
+    } catch (error) {
+      end()
+      if (error instanceof DatabaseError || error instanceof QuotaError) {
+        this.#localWorks = false
+        void this.#reportStatus()
+      }
+      // Whatever an abort makes fail on its way, its reason is what the caller hears.
+      if (scope.signal.aborted) throw scope.signal.reason
+      throw error
+    }
+  }
+
+  #operation(core: Core, signal: AbortSignal): Operation {
+    const helia = this.#helia
+    return {
+      core,
+      signal,
+      fallback: helia?.status().running !== true,
+      emit: (type, detail) => this.#emit(type, detail),
+      touch: (cid) => this.#touch(cid),
+      content: (root, options = {}) => {
+        if (helia === undefined || options.localOnly === true) return new Content(core, root, { signal })
+        const fetcher = { fetch: (_: CID): Promise<Bytes | null> => Promise.resolve(null) }
+        return new Content(core, root, {
+          signal,
+          fetch: (cid) => fetcher.fetch(cid),
+          onRepaired: (block) => this.#emit('repaired', { cid: root.toString(), block: block.toString(), from: 'ipfs' }),
+        })
+      },
+    }
+  }
+
+  async #openStores(): Promise<Awaited<ReturnType<ConstructorParameters<typeof HeliaBackend>[0]['openStores']>>> {
+    const core = await this.#core
+    const { openGuestStores } = await import('./network/helia-view.ts')
+    return openGuestStores(core.store, `${this.#options.cacheDir}/data`, core.pinnedByHelia, core.tier === 'memory')
+  }
+
+  #touch(cid: CID): void {
+    this.#used.set(cid.toString(), Date.now())
+    // Gathered, so that reading does not mean writing; what a crash loses of it is a few seconds of order.
+    this.#flushTimer ??= setTimeout(() => {
+      this.#flushTimer = undefined
+      void this.#core.then((core) => this.#flushLastUsed(core)).catch(() => undefined)
+    }, LAST_USED_FLUSH_MS)
+  }
+
+  async #flushLastUsed(core: Core): Promise<void> {
+    if (this.#used.size === 0) return
+    const times = new Map(this.#used)
+    this.#used.clear()
+    // A catalog that can't be written loses times of use and nothing else.
+    await writeLastUsed(core.catalog, times).catch(() => undefined)
+  }
+
+  #emit<K extends keyof StorageEvents>(type: K, detail: StorageEvents[K] extends CustomEvent<infer D> ? D : never): void {
+    this.dispatchEvent(new CustomEvent(type, { detail }))
+  }
+
+  async #reportDamage(block: string): Promise<void> {
+    try {
+      const core = await this.#core
+      const [owners = []] = await core.catalog.ownersOf([blockKey(parseContentPath(block).cid)])
+      const cids = new Set(owners.flatMap((owner) => (owner.kind === 'entry' ? [owner.cid] : [])))
+      for (const cid of cids.size > 0 ? cids : [block]) this.#emit('damaged', { cid, block })
+    } catch {
+      this.#emit('damaged', { cid: block, block })
+    }
+  }
+
+  async #reportStatus(): Promise<void> {
+    if (this.#closed !== undefined) return
+    try {
+      this.#emit('status', await this.#status(await this.#core))
+    } catch {
+      // Without a catalog there is no status to tell; the next call of a method says why.
+    }
+  }
+
+  async #status(core: Core): Promise<BackendStatus> {
+    const helia = this.#helia?.status()
+    const running = helia?.running === true
+    const reason = this.#options.fallback ?? helia?.fallbackReason
+    const [usage, pinned, estimate, persisted] = await Promise.all([
+      core.catalog.usage(),
+      pinnedBytes(core.catalog),
+      askManager((manager) => manager.estimate()),
+      askManager((manager) => manager.persisted()),
+    ])
+    return {
+      ipfsKitAvailable: running,
+      usingFallback: !running,
+      ...(running || reason === undefined ? {} : { fallbackReason: reason }),
+      ...(running || helia?.fallbackDetail === undefined ? {} : { fallbackDetail: helia.fallbackDetail }),
+      cacheDir: this.#options.cacheDir,
+      persisted: persisted ?? false,
+      tier: core.tier,
+      usage: {
+        bytes: usage.bytes,
+        ...(estimate?.quota === undefined ? {} : { quota: estimate.quota }),
+        files: usage.files,
+        blocks: usage.blocks,
+        pinnedBytes: pinned,
+      },
+      backends: { local: this.#localWorks, ipfs: running && helia.lastContactOk !== false, s3: false, filecoin: false },
+    }
+  }
+}
+
+export interface IPFSKitStorage {
+  addEventListener<K extends keyof StorageEvents>(
+    type: K,
+    listener: (event: StorageEvents[K]) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: AddEventListenerOptions | boolean): void
+}
+
+let shared: IPFSKitStorage | undefined
+
+/** One storage a realm. @throws InvalidOptionsError where a second call asks for another one */
+export function getStorage(options?: StorageOptions): IPFSKitStorage {
+  if (shared === undefined) {
+    shared = new IPFSKitStorage(options)
+  } else if (options !== undefined && !shared.isSame(options)) {
+    throw new InvalidOptionsError('getStorage() was called before with other options: call resetStorage() first, or make an IPFSKitStorage of your own', 'options')
+  }
+  return shared
+}
+
+/** Closes the shared storage; the next getStorage() makes a new one. What is stored stays. */
+export async function resetStorage(): Promise<void> {
+  const before = shared
+  shared = undefined
+  await before?.close()
+}
+
+/** Aborts `scope` with the first of the signals; answers how to stop listening. */
+function linked(scope: AbortController, signals: readonly (AbortSignal | undefined)[]): () => void {
+  const stops = signals.flatMap((signal) => {
+    if (signal === undefined) return []
+    const listen = (): void => scope.abort(signal.reason)
+    if (signal.aborted) listen()
+    else signal.addEventListener('abort', listen, { once: true })
+    return [() => signal.removeEventListener('abort', listen)]
+  })
+  return () => {
+    for (const stop of stops) stop()
+  }
+}
+
+function aborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  return new Promise((resolve, reject) => {
+    const listen = (): void => reject(signal.reason as Error)
+    signal.addEventListener('abort', listen, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', listen))
+  })
+}
+
+/** What the browser says of its storage; undefined where this context may not ask. */
+async function askManager<T>(ask: (manager: StorageManager) => Promise<T>): Promise<T | undefined> {
+  try {
+    const manager = (globalThis.navigator as Navigator | undefined)?.storage as StorageManager | undefined
+    return manager === undefined ? undefined : await ask(manager)
+  } catch {
+    // An opaque origin or a context without the method: the status leaves the figure out.
+    return undefined
+  }
+}

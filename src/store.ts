@@ -1,0 +1,140 @@
+// What adds content: one writer an operation, whose commit makes everything visible in one transaction.
+import { CID } from 'multiformats/cid'
+import { Writer } from './blocks/writer.ts'
+import type { EntryDraft, KeptContent } from './catalog/catalog.ts'
+import { describeHere, nameHere } from './content.ts'
+import { CarError, InvalidSourceError } from './errors.ts'
+import { importCarBlocks } from './files/car.ts'
+import { importDirectory, importFile } from './files/import.ts'
+import { checkSource, sourceMediaType, sourceSize } from './files/source.ts'
+import { checkOptions, type Operation } from './operation.ts'
+import type { Cancellable, Progress, Source, StoreOptions } from './types.ts'
+
+const STORE_OPTIONS = ['filename', 'pin', 'holder', 'mediaType', 'signal', 'onProgress'] as const
+const SHA2_256 = 0x12
+const RAW = 0x55
+
+export function checkStoreOptions(method: string, options: StoreOptions | undefined): void {
+  checkOptions(method, options, STORE_OPTIONS)
+}
+
+export async function storeFile(operation: Operation, data: Source, options: StoreOptions): Promise<string> {
+  return write(operation, async (writer) => {
+    const content = await importOne(operation, writer, data, options, progressOf(options, sourceSize(data)))
+    return { contents: [content], answer: content.cid }
+  })
+}
+
+export async function storeMany(operation: Operation, items: Iterable<{ data: Source } & StoreOptions>, options: Cancellable): Promise<string[]> {
+  return write(operation, async (writer) => {
+    const contents: KeptContent[] = []
+    let before = 0
+    for (const item of items) {
+      if (typeof item !== 'object' || item === null || !('data' in item)) {
+        throw new InvalidSourceError(`item ${contents.length} of storeMany() is no object with 'data'`)
+      }
+      const { data, ...itemOptions } = item
+      checkStoreOptions('storeMany', itemOptions)
+      itemOptions.signal?.throwIfAborted()
+      checkSource(data)
+      let size = 0
+      const report = progressOf(itemOptions, sourceSize(data))
+      contents.push(
+        await importOne(operation, writer, data, itemOptions, (bytes) => {
+          size = bytes
+          report(bytes)
+          options.onProgress?.({ bytes: before + bytes, phase: 'store' })
+        }),
+      )
+      before += size
+    }
+    return { contents, answer: contents.map((content) => content.cid) }
+  })
+}
+
+export async function storeDirectory(
+  operation: Operation,
+  entries: Iterable<{ path: string; data: Source }> | AsyncIterable<{ path: string; data: Source }>,
+  options: StoreOptions,
+): Promise<string> {
+  return write(operation, async (writer) => {
+    const { cid, size } = await importDirectory(entries, writer, { signal: operation.signal, onProgress: progressOf(options, undefined) })
+    const content = keep(operation, writer, cid, 'directory', size, options)
+    return { contents: [content], answer: content.cid }
+  })
+}
+
+export async function importCar(operation: Operation, source: Source, options: StoreOptions): Promise<string[]> {
+  return write(operation, async (writer) => {
+    const total = sourceSize(source)
+    const { roots } = await importCarBlocks(source, writer, {
+      signal: operation.signal,
+      onProgress: (bytes: number) => options.onProgress?.({ bytes, ...(total === undefined ? {} : { total }), phase: 'store' }),
+    })
+    await writer.flush()
+    const contents: KeptContent[] = []
+    for (const root of roots) {
+      const cid = root.toV1() as CID
+      if (!(await nameHere(operation.core, writer, operation.core.store, cid, { signal: operation.signal }))) {
+        throw new CarError(`the CAR does not hold all blocks below its root ${cid.toString()}, and this storage has not the rest: nothing was stored`)
+      }
+      const { type, size } = await describeHere(operation.core.store, cid)
+      contents.push(keep(operation, writer, cid, type, size, options))
+    }
+    return { contents, answer: contents.map((content) => content.cid) }
+  })
+}
+
+/** Runs `work` with a writer of its own, and commits what it answers; undoes everything where it throws. */
+async function write<T>(operation: Operation, work: (writer: Writer) => Promise<{ contents: KeptContent[]; answer: T }>): Promise<T> {
+  const { core, signal } = operation
+  const writer = await Writer.open(core.store, signal)
+  try {
+    const { contents, answer } = await work(writer)
+    const { changes, leftover } = await writer.commit(contents)
+    core.announce(changes)
+    await core.free([leftover])
+    return answer
+  } catch (error) {
+    await core.free([await writer.abort()])
+    throw error
+  }
+}
+
+async function importOne(operation: Operation, writer: Writer, data: Source, options: StoreOptions, onProgress: (bytes: number) => void): Promise<KeptContent> {
+  // Asked before the source is read: one that was read is no source any more.
+  const mediaType = options.mediaType ?? sourceMediaType(data)
+  const { cid, size } = await importFile(data, writer, { signal: operation.signal, onProgress })
+  return keep(operation, writer, cid, 'file', size, { ...options, ...(mediaType === undefined ? {} : { mediaType }) })
+}
+
+function keep(operation: Operation, writer: Writer, root: CID, type: EntryDraft['type'], size: number, options: StoreOptions): KeptContent {
+  const cid = root.toString()
+  // The multihash of a file of one raw block is the digest of the whole file.
+  const sha256 = root.code === RAW && root.multihash.code === SHA2_256 ? hex(root.multihash.digest) : undefined
+  return {
+    cid,
+    references: writer.references(root),
+    entry: {
+      filename: options.filename ?? cid,
+      cid,
+      type,
+      size,
+      complete: true,
+      fallback: operation.fallback,
+      ...(options.mediaType === undefined ? {} : { mediaType: options.mediaType }),
+      ...(sha256 === undefined ? {} : { sha256 }),
+    },
+    ...(options.pin === true ? { pin: { holder: options.holder ?? '' } } : {}),
+  }
+}
+
+function progressOf(options: StoreOptions, total: number | undefined): (bytes: number) => void {
+  const { onProgress } = options
+  if (onProgress === undefined) return () => undefined
+  return (bytes) => onProgress({ bytes, ...(total === undefined ? {} : { total }), phase: 'store' } satisfies Progress)
+}
+
+function hex(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}

@@ -1,0 +1,234 @@
+// The public types: everything an application names, kept word for word with the contract. No code lives here.
+import type { CID } from 'multiformats/cid'
+import type { Blockstore } from 'interface-blockstore'
+import type { Datastore } from 'interface-datastore'
+
+/** `<cid>`, `<cid>/path`, `/ipfs/<cid>/path`, `ipfs://<cid>/path` or a CID. Anything else: InvalidCidError. */
+export type ContentPath = string | CID
+export type Bytes = Uint8Array<ArrayBuffer>
+
+/**
+ * A string is always content (UTF-8), never a path. Streams are read once, with back-pressure, in bounded memory; an error of
+ * theirs is rethrown as it is. A Response that is not ok, or opaque, is refused. Buffers are copied chunk by chunk before they are
+ * hashed, so that a caller who goes on writing, or shares the buffer, can't spoil a block; they are never detached.
+ */
+export type Source =
+  | string
+  | ArrayBuffer
+  | SharedArrayBuffer
+  | ArrayBufferView
+  | Blob
+  | Response
+  | FileSystemFileHandle
+  | ReadableStream<Uint8Array>
+  | AsyncIterable<Uint8Array>
+  | Iterable<Uint8Array>
+
+export interface Progress {
+  bytes: number
+  total?: number
+  phase: 'download' | 'store' | 'retrieve' | 'verify' | 'replicate'
+}
+export interface Cancellable {
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+export interface StorageOptions {
+  /** Try to run Helia. Default true. Named after the system this follows. */
+  enableIpfsKit?: boolean
+  /** Never start Helia and never touch the network: the browser's own storage alone. Default false. */
+  forceFallback?: boolean
+  /** Name of this storage. Its databases are `<cacheDir>/blocks`, `<cacheDir>/data` and `<cacheDir>/catalog`. Default 'ipfs_accelerate'. */
+  cacheDir?: string
+  /** Every key is honoured; an unknown key or an impossible combination (ipfs settings with forceFallback) throws InvalidOptionsError. */
+  config?: StorageConfig
+}
+
+export interface StorageConfig {
+  /** Reach the IPFS network through Helia. Default true. */
+  enableIpfs?: boolean
+  /** Absent: the defaults (HTTP retrieval from public gateways, which see the CIDs asked for). Peer to peer is opt-in. */
+  ipfs?: {
+    gateways?: string[]
+    delegatedRouters?: string[]
+    libp2p?: boolean | Record<string, unknown>
+    startTimeoutMs?: number // default 10,000
+    retrieveTimeoutMs?: number // default 20,000: until the first block of something not here; a signal overrides it
+  }
+  enableS3?: boolean
+  s3?: Record<string, unknown>
+  enableFilecoin?: boolean
+  filecoin?: Record<string, unknown>
+  backends?: unknown[]
+  /**
+   * Where leaves of large files are written. 'auto' (default): OPFS packs where this context can, else IndexedDB records. 'records':
+   * always records, so that a stock Helia on the same database sees everything. 'packs': packs, or ready() rejects with
+   * NotSupportedError. Reading never depends on it.
+   */
+  tier?: 'auto' | 'records' | 'packs'
+  /** Makes the pack writer's worker, for applications whose bundler or CSP needs it made by them. */
+  createWorker?: () => Worker
+  /** Adopt an existing blockstore-idb database of this name instead of `<cacheDir>/blocks`. */
+  blocksDatabase?: string
+  /** Upper bound on unique block bytes kept; least recently used unpinned entries go first. Default: the browser's quota. */
+  maxBytes?: number
+}
+
+/** `holder` names who pins, so that two users of one content don't undo each other; default ''. */
+export interface StoreOptions extends Cancellable {
+  filename?: string
+  pin?: boolean
+  holder?: string
+  mediaType?: string
+}
+/** `verify: false` skips re-hashing on this read. Default true. `localOnly`: ask no backend. */
+export interface RetrieveOptions extends Cancellable {
+  offset?: number
+  length?: number
+  verify?: boolean
+  localOnly?: boolean
+}
+export interface LookupOptions {
+  signal?: AbortSignal
+  localOnly?: boolean
+}
+
+/** An entry: one name for one content. The same content under two filenames is two entries over one copy; other content under a known filename is another entry. */
+export interface FileInfo {
+  cid: string
+  type: 'file' | 'directory' | 'dag'
+  filename: string // the CID where none was given
+  size: number // bytes of content
+  localBytes: number // of them, here
+  state: 'whole' | 'partial' | 'damaged'
+  modified: Date
+  lastUsed: Date
+  pinned: boolean // by any holder
+  fallback: boolean // stored while no Helia node was running
+  mediaType?: string
+  sha256?: string // of the whole file, hex, where known
+  /** Names of the remote backends that have confirmed a whole copy. */
+  replicas: string[]
+}
+export interface FileStat {
+  cid: string
+  type: 'file' | 'directory' | 'symlink' | 'dag'
+  size: number
+  blocks: number
+  localBlocks: number
+  pinned: boolean
+}
+export interface DirectoryEntry {
+  name: string
+  path: string
+  cid: string
+  type: 'file' | 'directory' | 'symlink'
+  size: number
+}
+
+export interface BackendStatus {
+  /** A Helia node is running. */
+  ipfsKitAvailable: boolean
+  usingFallback: boolean
+  /** Why, while usingFallback. 'disabled': by enableIpfsKit, enableIpfs or the environment. */
+  fallbackReason?: 'starting' | 'forced' | 'disabled' | 'helia-unavailable' | 'helia-failed' | 'offline'
+  /** The error behind 'helia-unavailable' and 'helia-failed', as a person would read it. */
+  fallbackDetail?: string
+  cacheDir: string
+  persisted: boolean
+  tier: 'packs' | 'records' | 'memory'
+  usage: { bytes: number; quota?: number; files: number; blocks: number; pinnedBytes: number }
+  /** local: the last write and read worked; ipfs: a node runs and its last contact, if any, worked. Further backends by name. */
+  backends: { local: boolean; ipfs: boolean; s3: boolean; filecoin: boolean; [name: string]: boolean }
+}
+
+export interface StorageEvents {
+  /** Here or in another tab: an entry was added, changed or removed. */
+  change: CustomEvent<{ cid: string; filename: string; kind: 'stored' | 'updated' | 'deleted' | 'pinned' | 'unpinned' }>
+  evicted: CustomEvent<{ cid: string; filename: string; bytes: number }>
+  damaged: CustomEvent<{ cid: string; block: string }>
+  repaired: CustomEvent<{ cid: string; block: string; from: string }>
+  /** The status changed: Helia started or stopped, online or offline, another tab upgraded or deleted the storage. */
+  status: CustomEvent<BackendStatus>
+}
+
+/** What the page, a worker's client and tests of adapters all hold. Details of events can be cloned. */
+export interface ContentStorage extends EventTarget {
+  /** Resolves when Helia runs or the fallback is settled on, within startTimeoutMs. Rejects only where nothing can be stored. */
+  ready(): Promise<this>
+  store(data: Source, options?: StoreOptions): Promise<string>
+  /** Many small items in as few transactions as possible; CIDs in order. All of them or none. */
+  storeMany(items: Iterable<{ data: Source } & StoreOptions>, options?: Cancellable): Promise<string[]>
+  /** A directory from `{path, data}` entries; answers the root's CID. An empty, repeated or escaping path: InvalidPathError. */
+  storeDirectory(
+    entries: Iterable<{ path: string; data: Source }> | AsyncIterable<{ path: string; data: Source }>,
+    options?: StoreOptions,
+  ): Promise<string>
+  /**
+   * The bytes. null: not here, and nobody who was asked has it (in the fallback, and with localOnly, nobody is asked).
+   * UnavailableError: not here, and nobody who might have it could be asked in time ('offline' and 'helia-failed' too); its `causes` say why.
+   * IntegrityError: damaged here and not to be repaired. Damaged bytes are never answered. A directory: NotAFileError.
+   * A range past the end: the bytes there are. A negative or fractional one: RangeError.
+   * Content that a backend supplied is kept: a whole file as an unpinned entry under its own CID, a part as blocks of a 'partial' one.
+   */
+  retrieve(path: ContentPath, options?: RetrieveOptions): Promise<Bytes | null>
+  /** As retrieve; errors that come later error the stream. */
+  stream(path: ContentPath, options?: RetrieveOptions): Promise<ReadableStream<Bytes> | null>
+  /**
+   * A Blob over the content, with its media type. Where it lies in packs it is ready at once whatever its size, read by the browser
+   * itself and therefore not verified; `verify: true` hashes everything first. Elsewhere it is read and verified once, a few batches at a time in
+   * script memory (what the browser then holds of a Blob is its own).
+   * It stays readable while the page or worker that asked for it lives, deleted or not.
+   */
+  blob(path: ContentPath, options?: LookupOptions & { verify?: boolean; onProgress?: (progress: Progress) => void }): Promise<Blob | null>
+  stat(path: ContentPath, options?: LookupOptions): Promise<FileStat | null>
+  /** Not a directory: NotADirectoryError; absent: null. */
+  listDirectory(path: ContentPath, options?: LookupOptions): Promise<DirectoryEntry[] | null>
+  /** Entries whose filename is `path` or lies under it, by segments ('models' does not mean 'models2'); '/' or nothing: all. By filename, then CID. */
+  listFiles(path?: string, options?: { after?: Pick<FileInfo, 'filename' | 'cid'>; limit?: number }): Promise<FileInfo[]>
+  /** true only when every block is on this machine. */
+  exists(path: ContentPath): Promise<boolean>
+  /**
+   * Removes the content's entries, or with `filename` that one. false where there is none. The last entry of a pinned content:
+   * PinnedError, unless `force`, which drops every holder's pin too. Blocks that another entry, pin or writer needs stay.
+   */
+  delete(cid: ContentPath, options?: { filename?: string; force?: boolean }): Promise<boolean>
+  /** Keeps every block here until this holder unpins; fetches what is missing. false where it can't be had. */
+  pin(cid: ContentPath, options?: Cancellable & { holder?: string }): Promise<boolean>
+  /** false where that holder had not pinned it. */
+  unpin(cid: ContentPath, options?: { holder?: string }): Promise<boolean>
+  /** Re-hashes every block of one content, or of all. */
+  verify(path?: ContentPath, options?: Cancellable): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }>
+  /**
+   * Frees what dead writers and deletions left. Blocks that this storage never wrote (an adopted database) stay, as does what Helia's
+   * own pins hold; `foreign: true` frees the unpinned ones among them.
+   */
+  gc(options?: Cancellable & { foreign?: boolean }): Promise<{ blocks: number; bytes: number }>
+  exportCar(cid: ContentPath, options?: Cancellable): Promise<ReadableStream<Bytes> | null>
+  /** Verifies every block; answers the roots, each an entry. A damaged or incomplete CAR: CarError, nothing stored. */
+  importCar(source: Source, options?: StoreOptions): Promise<string[]>
+  /** Asks the browser not to evict this origin; a worker's client asks in the page. Never asked unasked. */
+  persist(): Promise<boolean>
+  /** A Helia node is running. */
+  isAvailable(): Promise<boolean>
+  /** At once; 'starting' while Helia starts. */
+  getBackendStatus(): Promise<BackendStatus>
+  /** The running node, over the same blocks; null in the fallback. A worker's client: NotSupportedError. */
+  helia(): Promise<HeliaNode | null>
+  /** Aborts what is under way with ClosedError, closes the databases, stops Helia. May be called twice. */
+  close(): Promise<void>
+  addEventListener<K extends keyof StorageEvents>(
+    type: K,
+    listener: (event: StorageEvents[K]) => void,
+    options?: AddEventListenerOptions | boolean,
+  ): void
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: AddEventListenerOptions | boolean): void
+}
+
+/** What @helia/unixfs, @helia/car and the like need of a node; a Helia is one. `ipfs-kit-web/helia` types it as Helia. */
+export interface HeliaNode {
+  readonly blockstore: Blockstore
+  readonly datastore: Datastore
+  readonly status: string
+}

@@ -1,0 +1,4 @@
+declare module 'chai-as-promised' {
+  const plugin: Chai.ChaiPlugin
+  export default plugin
+}

@@ -1,0 +1,70 @@
+// The tests: `unit` in Node, `browser` in a real Chromium, `e2e` in Node driving a Chromium and this package's own tools.
+import { fileURLToPath } from 'node:url'
+import { playwright } from '@vitest/browser-playwright'
+import { defineConfig } from 'vitest/config'
+import type { ViteUserConfig } from 'vitest/config'
+import { CHROMIUM_ARGS, findChromium } from './scripts/chromium.mjs'
+
+export default defineConfig(async (): Promise<ViteUserConfig> => {
+  // Only looked for here: `npm test` has installed one before where there was none. Without any, Playwright says what to do.
+  const executablePath = await findChromium({ install: false }).catch(() => undefined)
+  return {
+    resolve: {
+      alias: { 'aegir/chai': fileURLToPath(new URL('test/setup/chai-shim.ts', import.meta.url)) },
+    },
+    test: {
+      // interface-blockstore-tests uses describe, it and beforeEach as globals.
+      globals: true,
+      globalSetup: 'test/setup/servers.ts',
+      projects: [
+        {
+          extends: true,
+          test: {
+            name: 'unit',
+            include: ['test/unit/**/*.test.ts'],
+            environment: 'node',
+            testTimeout: 30_000,
+            hookTimeout: 30_000,
+            // Must go through Vite: the alias above works only there.
+            server: { deps: { inline: ['interface-blockstore-tests'] } },
+          },
+        },
+        {
+          extends: true,
+          // Excluded, since the optimiser's cache would keep the aliased shim after it changed. Workers are entries, because the
+          // optimiser does not look behind `new Worker(new URL(…))`, and a package found late would reload the page under a test.
+          optimizeDeps: {
+            entries: ['src/**/*.ts', 'test/browser/**/*.ts', 'test/setup/chai-shim.ts'],
+            exclude: ['interface-blockstore-tests'],
+          },
+          test: {
+            name: 'browser',
+            include: ['test/browser/**/*.test.ts'],
+            testTimeout: 60_000,
+            hookTimeout: 60_000,
+            // One origin, one set of databases, two cores: one file after the other.
+            fileParallelism: false,
+            browser: {
+              enabled: true,
+              headless: true,
+              screenshotFailures: false,
+              provider: playwright({ launchOptions: { args: CHROMIUM_ARGS, ...(executablePath === undefined ? {} : { executablePath }) } }),
+              instances: [{ browser: 'chromium' }],
+            },
+          },
+        },
+        {
+          extends: true,
+          test: {
+            name: 'e2e',
+            include: ['test/e2e/**/*.test.ts'],
+            environment: 'node',
+            testTimeout: 180_000,
+            hookTimeout: 300_000,
+            fileParallelism: false,
+          },
+        },
+      ],
+    },
+  }
+})
