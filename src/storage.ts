@@ -11,6 +11,7 @@ import { checkRange } from './files/read.ts'
 import { checkSource } from './files/source.ts'
 import { exists, listFiles, stat } from './inspect.ts'
 import { collect, pin, remove, unpin, verify } from './maintain.ts'
+import { createBlockFetcher, type BlockFetcher } from './network/block-fetcher.ts'
 import { HeliaBackend } from './network/helia.ts'
 import { checkOptions, type Operation } from './operation.ts'
 import { resolveOptions, sameOptions, type ResolvedOptions } from './options.ts'
@@ -48,6 +49,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   readonly #closing = new AbortController()
   readonly #core: Promise<Core>
   readonly #helia: HeliaBackend | undefined
+  readonly #fetcher: BlockFetcher | undefined
   readonly #running = new Set<Promise<unknown>>()
   readonly #used = new Map<string, number>()
   #flushTimer: ReturnType<typeof setTimeout> | undefined
@@ -77,6 +79,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
       onChange: () => void this.#reportStatus(),
     })
     this.#helia = helia
+    this.#fetcher = createBlockFetcher(helia, { timeoutMs: this.#options.ipfs.retrieveTimeoutMs })
     // After the databases: Helia never delays local work.
     this.#core.then(
       () => {
@@ -294,7 +297,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     void over.then(() => this.#running.delete(over))
     try {
       const core = await aborted(this.#core, scope.signal)
-      const answer = await work(this.#operation(core, scope.signal), end)
+      const answer = await work(this.#operation(core, scope.signal, signal === undefined), end)
       this.#localWorks = true
       return answer
     } catch (error) {
@@ -309,8 +312,9 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     }
   }
 
-  #operation(core: Core, signal: AbortSignal): Operation {
+  #operation(core: Core, signal: AbortSignal, bounded: boolean): Operation {
     const helia = this.#helia
+    const fetcherOf = this.#fetcher
     return {
       core,
       signal,
@@ -318,8 +322,9 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
       emit: (type, detail) => this.#emit(type, detail),
       touch: (cid) => this.#touch(cid),
       content: (root, options = {}) => {
-        if (helia === undefined || options.localOnly === true) return new Content(core, root, { signal })
-        const fetcher = { fetch: (_: CID): Promise<Bytes | null> => Promise.resolve(null) }
+        if (helia === undefined || fetcherOf === undefined || options.localOnly === true) return new Content(core, root, { signal })
+        // A caller's signal overrides the timeout, so the one of this operation, which always is there, must not be passed for it.
+        const fetcher = fetcherOf.operation(bounded ? {} : { signal })
         return new Content(core, root, {
           signal,
           fetch: (cid) => fetcher.fetch(cid),

@@ -99,7 +99,11 @@ function decoded<T>(cid: CID, decode: () => T): T {
   try {
     return decode()
   } catch (cause) {
-    throw new UnsupportedContentError(`block ${cid.toString()} is malformed: its bytes are not of the codec 0x${cid.code.toString(16)}`, cid.toString(), { cause })
+    throw new UnsupportedContentError(
+      `block ${cid.toString()} is malformed: its bytes are not of the codec 0x${cid.code.toString(16)}`,
+      cid.toString(),
+      { cause },
+    )
   }
 }
 
@@ -119,7 +123,11 @@ function cidsIn(value: unknown): CID[] {
 
 function checkLinks(cid: CID, links: readonly CID[]): void {
   if (links.length > MAX_LINKS_PER_NODE) {
-    throw new LimitError(`node ${cid.toString()} has ${links.length} links, more than ${MAX_LINKS_PER_NODE}`, 'MAX_LINKS_PER_NODE', links.length)
+    throw new LimitError(
+      `node ${cid.toString()} has ${links.length} links, more than ${MAX_LINKS_PER_NODE}`,
+      'MAX_LINKS_PER_NODE',
+      links.length,
+    )
   }
   for (const { multihash } of links) {
     if (multihash.code !== IDENTITY || multihash.size <= MAX_IDENTITY_DIGEST_BYTES) continue

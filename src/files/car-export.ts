@@ -52,7 +52,11 @@ function section(...parts: Uint8Array[]): Bytes {
 }
 
 /** Each block once, before what it links to. Siblings are read together, and stay in memory until their turn comes: a window at most. */
-async function* depthFirst(source: BlockSource, root: CID, signal: AbortSignal | undefined): AsyncGenerator<{ cid: CID; bytes: Bytes }, void, undefined> {
+async function* depthFirst(
+  source: BlockSource,
+  root: CID,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<{ cid: CID; bytes: Bytes }, void, undefined> {
   const open: Open[] = [{ cid: root, depth: 0 }]
   const given = new Set<string>()
   const ready = new Map<string, Bytes | undefined>()

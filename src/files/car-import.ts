@@ -90,7 +90,11 @@ function capped(reader: BytesReader): BytesReader {
     upTo: (length) => reader.upTo(length),
     exactly: async (length, seek) => {
       if (length > MAX_NETWORK_BLOCK_BYTES) {
-        throw new LimitError(`CAR has a block or header of ${length} bytes, more than ${MAX_NETWORK_BLOCK_BYTES}`, 'MAX_NETWORK_BLOCK_BYTES', length)
+        throw new LimitError(
+          `CAR has a block or header of ${length} bytes, more than ${MAX_NETWORK_BLOCK_BYTES}`,
+          'MAX_NETWORK_BLOCK_BYTES',
+          length,
+        )
       }
       return reader.exactly(length, seek)
     },

@@ -43,7 +43,10 @@ export async function resolvePath(
       throw new UnsupportedContentError(`'${segments.slice(0, index).join('/')}' in ${cid.toString()} is ${what}`, at.toString())
     }
     nodes.push(at)
-    const next = node.kind === 'directory' ? node.links.find((link) => link.name === segment)?.cid : await inShards(source, at, node, segment, nodes, options)
+    const next =
+      node.kind === 'directory'
+        ? node.links.find((link) => link.name === segment)?.cid
+        : await inShards(source, at, node, segment, nodes, options)
     if (next === undefined) return null
     at = next
   }
@@ -60,7 +63,8 @@ export async function resolvePath(
  */
 export async function listDirectory(source: BlockSource, cid: CID, basePath = '', options: ListOptions = {}): Promise<DirectoryEntry[]> {
   const node = await readNode(source, cid, options)
-  if (node.kind !== 'directory' && node.kind !== 'shard') throw new NotADirectoryError(`${cid.toString()} is no directory: read it as a file`)
+  if (node.kind !== 'directory' && node.kind !== 'shard')
+    throw new NotADirectoryError(`${cid.toString()} is no directory: read it as a file`)
   const children = await childrenOf(source, await linksIn(source, cid, node, options), options)
   children.sort((a, b) => compareCodePoints(a.name, b.name))
   return children.map((child) => ({
@@ -90,7 +94,8 @@ export async function linksIn(source: BlockSource, cid: CID, node: DirectoryNode
     // Shards count too: a DAG of empty ones could go on for ever.
     read += below.length
     const size = Math.max(entries.length, read)
-    if (size > MAX_DIRECTORY_ENTRIES) throw new LimitError(`directory ${cid.toString()} has more than ${MAX_DIRECTORY_ENTRIES} entries`, 'MAX_DIRECTORY_ENTRIES', size)
+    if (size > MAX_DIRECTORY_ENTRIES)
+      throw new LimitError(`directory ${cid.toString()} has more than ${MAX_DIRECTORY_ENTRIES} entries`, 'MAX_DIRECTORY_ENTRIES', size)
     for (let start = 0; start < below.length; start += READ_WINDOW_BLOCKS) {
       const window = below.slice(start, start + READ_WINDOW_BLOCKS)
       const blocks = await source.getMany(
@@ -158,7 +163,8 @@ async function inShards(
     if (link === undefined || link.name !== prefix) return link?.cid
     const node = await readNode(source, link.cid, options)
     if (node.kind !== 'shard') throw malformed(cid, `bucket ${prefix} holds no shard`)
-    if (depth > MAX_DAG_DEPTH) throw new LimitError(`directory ${cid.toString()} is deeper than ${MAX_DAG_DEPTH} shards`, 'MAX_DAG_DEPTH', depth)
+    if (depth > MAX_DAG_DEPTH)
+      throw new LimitError(`directory ${cid.toString()} is deeper than ${MAX_DAG_DEPTH} shards`, 'MAX_DAG_DEPTH', depth)
     nodes.push(link.cid)
     shard = node
   }
@@ -197,7 +203,8 @@ class NameHash {
 
 function shardOf(cid: CID, bytes: Bytes | undefined, depth: number): ShardNode {
   if (bytes === undefined) throw new MissingBlockError(cid)
-  if (depth > MAX_DAG_DEPTH) throw new LimitError(`directory is deeper than ${MAX_DAG_DEPTH} shards at ${cid.toString()}`, 'MAX_DAG_DEPTH', depth)
+  if (depth > MAX_DAG_DEPTH)
+    throw new LimitError(`directory is deeper than ${MAX_DAG_DEPTH} shards at ${cid.toString()}`, 'MAX_DAG_DEPTH', depth)
   const node = decodeNode(cid, bytes)
   if (node.kind !== 'shard') throw malformed(cid, 'it is no shard, but a shard links to it as one')
   return node

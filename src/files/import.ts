@@ -112,7 +112,8 @@ async function buildFile(source: Source, sink: BlockSink, progress: Progress): P
  */
 async function buildFolder(folder: Folder<Child>, sink: BlockSink, progress: Progress): Promise<Child> {
   const children: { path: string; child: Child }[] = []
-  for (const [path, child] of folder) children.push({ path, child: child instanceof Map ? await buildFolder(child, sink, progress) : child })
+  for (const [path, child] of folder)
+    children.push({ path, child: child instanceof Map ? await buildFolder(child, sink, progress) : child })
   const built = await build([], sink, progress, {
     // Makes the directory itself the last result, whatever it holds.
     wrapWithDirectory: true,

@@ -78,7 +78,8 @@ export async function openFile(source: BlockSource, cid: CID, options: LayoutOpt
   if (cached !== undefined) return { cid, size: cached.size, root: cached }
   const node = await readNode(source, cid, options)
   const name = cid.toString()
-  if (node.kind === 'directory' || node.kind === 'shard') throw new NotAFileError(`${name} is a directory: name a file in it, as '${name}/path'`)
+  if (node.kind === 'directory' || node.kind === 'shard')
+    throw new NotAFileError(`${name} is a directory: name a file in it, as '${name}/path'`)
   if (node.kind === 'dag') throw new NotAFileError(`${name} is a DAG that holds no file`)
   if (node.kind === 'symlink') throw new UnsupportedContentError(`${name} is a symlink, which is not followed`, name)
   remember(cid, node, options)
@@ -89,7 +90,13 @@ export async function openFile(source: BlockSource, cid: CID, options: LayoutOpt
  * The parts of a range in order, read lazily: a node below the root is read when the range gets there. Parts may still be small trees of at
  * most a block's size; `fetchParts` takes those apart.
  */
-export async function* partsOf(source: BlockSource, layout: FileLayout, from: number, to: number, options: LayoutOptions): AsyncGenerator<Part> {
+export async function* partsOf(
+  source: BlockSource,
+  layout: FileLayout,
+  from: number,
+  to: number,
+  options: LayoutOptions,
+): AsyncGenerator<Part> {
   if (from < to) yield* below(source, layout.cid, layout.root, { from, to, depth: 0 }, options)
 }
 
@@ -160,8 +167,15 @@ function* directParts(cid: CID, node: FileNode, from: number, to: number, depth:
   for (let index = children.find(Math.max(from, node.dataSize)); index < children.count && children.startOf(index) < to; index++) {
     const [start, end] = [children.startOf(index), children.endOf(index)]
     if (end === start) continue
-    if (depth >= MAX_DAG_DEPTH) throw new LimitError(`file is deeper than ${MAX_DAG_DEPTH} levels at node ${cid.toString()}`, 'MAX_DAG_DEPTH', depth + 1)
-    yield { cid: children.cid(index), from: Math.max(from, start) - start, to: Math.min(to, end) - start, size: end - start, depth: depth + 1 }
+    if (depth >= MAX_DAG_DEPTH)
+      throw new LimitError(`file is deeper than ${MAX_DAG_DEPTH} levels at node ${cid.toString()}`, 'MAX_DAG_DEPTH', depth + 1)
+    yield {
+      cid: children.cid(index),
+      from: Math.max(from, start) - start,
+      to: Math.min(to, end) - start,
+      size: end - start,
+      depth: depth + 1,
+    }
   }
 }
 

@@ -70,7 +70,10 @@ export async function* pieces(source: OpenSource, signal: AbortSignal | undefine
 }
 
 /** The items of an iterable, whose iterator is returned when this ends early. */
-export async function* iterated<T>(iterable: AsyncIterable<T> | Iterable<T>, signal: AbortSignal | undefined): AsyncGenerator<T, void, undefined> {
+export async function* iterated<T>(
+  iterable: AsyncIterable<T> | Iterable<T>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<T, void, undefined> {
   const iterator = Symbol.asyncIterator in iterable ? iterable[Symbol.asyncIterator]() : iterable[Symbol.iterator]()
   let ended = false
   // An iterator that threw has ended by itself; one that an abort interrupts has not.
@@ -144,7 +147,7 @@ async function* slices(blob: Blob, signal: AbortSignal | undefined): AsyncGenera
 
 async function* encoded(text: string, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
   const encoder = new TextEncoder()
-  for (let start = 0; start < text.length; ) {
+  for (let start = 0; start < text.length;) {
     signal?.throwIfAborted()
     let end = Math.min(start + STRING_SLICE_CHARACTERS, text.length)
     // Must not split a surrogate pair: each half alone would become U+FFFD.
@@ -171,7 +174,8 @@ function readable(response: Response): Response {
     throw new InvalidSourceError(`response is ${response.type}, so its bytes can't be seen: fetch it with CORS`)
   }
   if (!response.ok) throw new InvalidSourceError(`response has status ${response.status}: only one that is ok is stored`)
-  if (response.bodyUsed || response.body?.locked === true) throw new InvalidSourceError('body of the response was read already, or is being read')
+  if (response.bodyUsed || response.body?.locked === true)
+    throw new InvalidSourceError('body of the response was read already, or is being read')
   return response
 }
 

@@ -57,7 +57,13 @@ export async function* readRange(
 }
 
 /** The range as one array, allocated once. As readRange otherwise. */
-export async function readInto(source: BlockSource, layout: FileLayout, offset?: number, length?: number, options: ReadOptions = {}): Promise<Bytes> {
+export async function readInto(
+  source: BlockSource,
+  layout: FileLayout,
+  offset?: number,
+  length?: number,
+  options: ReadOptions = {},
+): Promise<Bytes> {
   const [from, to] = clamp(layout, offset, length)
   const result = new Uint8Array(to - from)
   let bytes = 0
@@ -72,7 +78,13 @@ export async function readInto(source: BlockSource, layout: FileLayout, offset?:
 }
 
 /** The range as a stream that reads only what is pulled and two windows ahead. An error of the reading errors it; cancelling ends the reading. */
-export function toStream(source: BlockSource, layout: FileLayout, offset?: number, length?: number, options: ReadOptions = {}): ReadableStream<Bytes> {
+export function toStream(
+  source: BlockSource,
+  layout: FileLayout,
+  offset?: number,
+  length?: number,
+  options: ReadOptions = {},
+): ReadableStream<Bytes> {
   clamp(layout, offset, length)
   return streamOf((signal) => readRange(source, layout, offset, length, { ...options, signal }), options.signal)
 }

@@ -69,7 +69,7 @@ export async function* chunks(source: Source, options: ChunkOptions = {}): Async
   let given = false
   for await (const piece of pieces(opened, signal)) {
     const size = piece.byteLength
-    for (let offset = 0; offset < size; ) {
+    for (let offset = 0; offset < size;) {
       if (piece.byteLength !== size) throw new InvalidSourceError('buffer was detached or shrunk while it was read')
       const length = Math.min(size - offset, CHUNK_SIZE_BYTES - filled)
       chunk = grown(chunk, filled, filled + length)

@@ -43,7 +43,11 @@ function add<T extends object>(folder: Folder<T>, name: string, child: T | Folde
 }
 
 function checkPath(path: unknown): string[] {
-  if (typeof path !== 'string') throw new InvalidPathError(`path is ${path === null ? 'null' : `of type ${typeof path}`}: give a string such as 'a/b.txt'`, String(path))
+  if (typeof path !== 'string')
+    throw new InvalidPathError(
+      `path is ${path === null ? 'null' : `of type ${typeof path}`}: give a string such as 'a/b.txt'`,
+      String(path),
+    )
   const names = path.split('/')
   if (names.length > MAX_PATH_SEGMENTS) {
     throw new LimitError(`path has ${names.length} segments, more than ${MAX_PATH_SEGMENTS}`, 'MAX_PATH_SEGMENTS', names.length)
@@ -53,11 +57,13 @@ function checkPath(path: unknown): string[] {
 }
 
 function checkName(name: string, path: string): void {
-  if (name === '') throw new InvalidPathError(path === '' ? 'path is empty' : `path '${path}' holds an empty name: '/' stands only between names`, path)
+  if (name === '')
+    throw new InvalidPathError(path === '' ? 'path is empty' : `path '${path}' holds an empty name: '/' stands only between names`, path)
   if (name === '.' || name === '..') throw new InvalidPathError(`path '${path}' holds '${name}': name what is meant directly`, path)
   if (name.includes('\0')) throw new InvalidPathError(`path ${JSON.stringify(path)} holds a NUL character`, path)
   // Names are stored as UTF-8, where every lone surrogate would become the same U+FFFD.
   if (/\p{Surrogate}/u.test(name)) throw new InvalidPathError(`path ${JSON.stringify(path)} holds half a surrogate pair`, path)
   const bytes = new TextEncoder().encode(name).byteLength
-  if (bytes > MAX_NAME_BYTES) throw new LimitError(`name '${name.slice(0, 40)}…' has ${bytes} bytes, more than ${MAX_NAME_BYTES}`, 'MAX_NAME_BYTES', bytes)
+  if (bytes > MAX_NAME_BYTES)
+    throw new LimitError(`name '${name.slice(0, 40)}…' has ${bytes} bytes, more than ${MAX_NAME_BYTES}`, 'MAX_NAME_BYTES', bytes)
 }

@@ -93,7 +93,7 @@ class Operation implements FetchOperation {
       await untilAborted(this.#backend.settled(), signal)
       answers.answered('Helia, which is starting')
     }
-    if (this.#backend.isClosed) throw new ClosedError('the storage was closed')
+    if (this.#backend.isClosed()) throw new ClosedError('the storage was closed')
     const session = this.#backend.session()
     const { fallbackReason, fallbackDetail } = this.#backend.status()
     if (session !== undefined || fallbackReason === 'helia-unavailable') return session

@@ -58,6 +58,7 @@ export class HeliaBackend {
   #running: AbortController | undefined
   #lastContactOk: boolean | undefined
   #isBusy = false
+  #isAttempting = false
   #work: Promise<void> = Promise.resolve()
   #startTimer: ReturnType<typeof setTimeout> | undefined
   readonly #waiting = new Set<() => void>()
@@ -115,7 +116,7 @@ export class HeliaBackend {
     return { node: this.#made.node, signal: this.#running.signal }
   }
 
-  get isClosed(): boolean {
+  isClosed(): boolean {
     return this.#isClosed
   }
 
@@ -144,7 +145,8 @@ export class HeliaBackend {
   readonly #onOffline = (): void => this.setOnline(false)
 
   #tryAgain(): void {
-    if (!this.#isBusy) this.#failure = undefined
+    // What is under way goes on, and says itself how it ends.
+    if (!this.#isAttempting) this.#failure = undefined
     if (this.#running !== undefined && !this.status().running) this.#letGo(new Error('the node was stopped'))
     this.#wake()
   }
@@ -167,11 +169,10 @@ export class HeliaBackend {
           return await this.#closeStores()
         }
         if (this.#running !== undefined) return
-        if (!this.#isOnline) {
-          if (this.#made === undefined || this.#made.node.status === 'stopped') return
-          await this.#stopNode()
-        } else if (this.#failure === undefined) await this.#startNode()
-        else return
+        // Let go of: must stop before it starts again.
+        if (this.#made !== undefined && this.#made.node.status !== 'stopped') await this.#stopNode()
+        else if (!this.#isOnline || this.#failure !== undefined) return
+        else await this.#startNode()
       }
     } finally {
       // Must follow the last look at the state without an await between, or a wake in that gap would be lost.
@@ -182,6 +183,7 @@ export class HeliaBackend {
   async #startNode(): Promise<void> {
     const outages = this.#outages
     const isStale = (): boolean => this.#isClosed || this.#outages !== outages
+    this.#isAttempting = true
     try {
       if (this.#made === undefined) {
         const make = await (this.#init.loadNode ?? loadDefault)()
@@ -197,7 +199,10 @@ export class HeliaBackend {
       // What closing throws as well would only hide the reason.
       await this.#closeStores().catch(() => {})
       this.#failure = isStale() ? undefined : failureOf(cause)
+      this.#isAttempting = false
       return this.#changed()
+    } finally {
+      this.#isAttempting = false
     }
     this.#failure = undefined
     // Went offline or was closed meanwhile: the loop stops it again.

@@ -114,14 +114,12 @@ export class Calls {
   }
 
   #stream(flow: number, args: Arguments): ReadableStream<Bytes> {
-    return streamOf(
-      this.#state.flows.receive(flow, {
-        decode: (value) => value as Bytes,
-        decodeError: (error) => this.#decodeError(error),
-        window: PORT_WINDOW_CHUNKS,
-        ended: () => args.close(),
-      }),
-    )
+    const receiving = {
+      decode: (value: unknown) => value as Bytes,
+      decodeError: (error: WireError) => this.#decodeError(error),
+      window: PORT_WINDOW_CHUNKS,
+    }
+    return streamOf(this.#state.flows.receive(flow, receiving, () => args.close()))
   }
 
   #decodeError(error: WireError): unknown {

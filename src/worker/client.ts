@@ -128,7 +128,7 @@ export class StorageClient extends EventTarget implements ContentStorage {
   /** Asks in this page: a worker can't. */
   async persist(): Promise<boolean> {
     this.#calls.check()
-    const manager = (globalThis.navigator as Navigator | undefined)?.storage as StorageManager | undefined
+    const manager = (globalThis as Partial<typeof globalThis>).navigator?.storage
     if (typeof manager?.persist !== 'function') {
       throw new NotSupportedError('this context can not ask the browser to keep its storage: ask in a page, over https or on localhost')
     }

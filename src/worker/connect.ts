@@ -63,7 +63,7 @@ function greet(worker: Worker | SharedWorker | MessagePort, port: MessagePort, f
 
 /** Holds a Web Lock as long as this client lives, so that a worker that outlives the page aborts what it left. Answers how to let go. */
 function stayAlive(port: PortLike): () => void {
-  const locks = (globalThis.navigator as Navigator | undefined)?.locks as LockManager | undefined
+  const locks = (globalThis as Partial<typeof globalThis>).navigator?.locks
   if (locks === undefined) return () => undefined
   const over = new AbortController()
   const lock = `ipfs-kit:client:${crypto.randomUUID()}`

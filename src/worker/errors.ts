@@ -37,13 +37,9 @@ const KNOWN = new Map<string, ErrorClass>(
 
 /** Takes an error apart. `markOf` says under which number the other side knows it. What is no error becomes one. */
 export function encodeError(thrown: unknown, markOf?: (error: object) => number | undefined, depth = 0): WireError {
-  if (!(thrown instanceof Error) && !isDomException(thrown)) {
-    return {
-      name: 'Error',
-      message: typeof thrown === 'object' ? Object.prototype.toString.call(thrown) : String(thrown),
-      fields: {},
-      errors: {},
-    }
+  if (!isError(thrown)) {
+    const message = isPlain(thrown) || thrown === undefined ? String(thrown) : Object.prototype.toString.call(thrown)
+    return { name: 'Error', message, fields: {}, errors: {} }
   }
   const wire: WireError = { name: thrown.name, message: thrown.message, fields: {}, errors: {} }
   const mark = markOf?.(thrown)
@@ -85,7 +81,9 @@ function define(error: Error, key: string, value: unknown): void {
   Object.defineProperty(error, key, { value, enumerable, writable: true, configurable: true })
 }
 
-function isPlain(value: unknown): boolean {
+type Plain = string | number | boolean | bigint | null
+
+function isPlain(value: unknown): value is Plain {
   return value === null || ['string', 'number', 'boolean', 'bigint'].includes(typeof value)
 }
 

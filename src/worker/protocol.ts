@@ -17,33 +17,35 @@ export type DoorMessage =
   /** Sent by an application, with a port that becomes another door. */
   | { type: 'ipfs-kit:port' }
 
-/** What is answered by the worker. The others (persist, helia, close, addEventListener) are the client's own. */
-export const METHODS = [
-  'ready',
-  'store',
-  'storeMany',
-  'storeDirectory',
-  'retrieve',
-  'stream',
-  'blob',
-  'stat',
-  'listDirectory',
-  'listFiles',
-  'exists',
-  'delete',
-  'pin',
-  'unpin',
-  'verify',
-  'gc',
-  'exportCar',
-  'importCar',
-  'isAvailable',
-  'getBackendStatus',
-] as const satisfies readonly (keyof ContentStorage)[]
-export type Method = (typeof METHODS)[number]
+/** What is answered by the worker; the rest is the client's own. */
+export type Method = Exclude<keyof ContentStorage, keyof EventTarget | 'persist' | 'helia' | 'close'>
 
-export const EVENTS = ['change', 'evicted', 'damaged', 'repaired', 'status'] as const satisfies readonly (keyof StorageEvents)[]
-export type EventName = (typeof EVENTS)[number]
+/** A record, so that none can be forgotten. */
+export const METHODS: Record<Method, true> = {
+  ready: true,
+  store: true,
+  storeMany: true,
+  storeDirectory: true,
+  retrieve: true,
+  stream: true,
+  blob: true,
+  stat: true,
+  listDirectory: true,
+  listFiles: true,
+  exists: true,
+  delete: true,
+  pin: true,
+  unpin: true,
+  verify: true,
+  gc: true,
+  exportCar: true,
+  importCar: true,
+  isAvailable: true,
+  getBackendStatus: true,
+}
+
+export type EventName = keyof StorageEvents
+export const EVENTS: readonly EventName[] = ['change', 'evicted', 'damaged', 'repaired', 'status']
 
 /** Options without their signal and onProgress, which stay with the client under the number `hook`. */
 export interface WireOptions {

@@ -5,7 +5,7 @@ import type { Bytes, ContentStorage } from '../types.ts'
 import { decodeError, encodeError } from './errors.ts'
 import type { WireError } from './errors.ts'
 import { Flows } from './flows.ts'
-import type { Inflow } from './flows.ts'
+import type { Inflow } from './inflow.ts'
 import { EVENTS, METHODS } from './protocol.ts'
 import type { ClientMessage, PortLike, ServerMessage, WireArgument, WireItem, WireOptions, WireSource } from './protocol.ts'
 import { readingOf, streamOf } from './streams.ts'
@@ -85,23 +85,20 @@ export class Session {
   }
 
   #answerStream(id: number, stream: ReadableStream<Bytes>, ended: () => void): void {
-    const flow = this.#flows.send({
-      from: readingOf(stream),
-      encode: transferable,
-      encodeError: (error) => this.#encodeError(error),
-      ended,
-    })
+    const sending = { from: readingOf(stream), encode: transferable, encodeError: (error: unknown) => this.#encodeError(error) }
+    const flow = this.#flows.send(sending, ended)
     if (this.#over.signal.aborted) this.#flows.stop(flow)
     else this.#post({ type: 'stream', id, flow })
   }
 
   async #invoke(method: string, args: unknown[]): Promise<unknown> {
-    const known = METHODS.find((name) => name === method)
-    if (known === undefined) throw new NotSupportedError(`the storage in the worker has no ${method}(): its code is older than the page's`)
+    if (!Object.hasOwn(METHODS, method)) {
+      throw new NotSupportedError(`the storage in the worker has no ${method}(): its code is older than the page's`)
+    }
     const storage = this.#storage as unknown as Record<string, (...args: unknown[]) => Promise<unknown>>
-    const value = await storage[known]?.(...args)
+    const value = await storage[method]?.(...args)
     // ready() answers the storage itself, which stays here.
-    return known === 'ready' ? undefined : value
+    return value === this.#storage ? undefined : value
   }
 
   #decode(argument: WireArgument, closers: Closers): unknown {

@@ -1,5 +1,5 @@
 // Between flows and ReadableStream. Streams are never transferred themselves: Safari can't.
-import type { Inflow } from './flows.ts'
+import type { Inflow } from './inflow.ts'
 
 /** A flow as a stream that pulls nothing before it is read. */
 export function streamOf<T>(inflow: Inflow<T>): ReadableStream<T> {

@@ -1,5 +1,5 @@
 // Every Source as chunks: right bytes, copies, back-pressure, errors, aborts.
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { CHUNK_SIZE_BYTES } from '../../../src/limits.ts'
 import { checkSource, chunks, sourceMediaType, sourceSize } from '../../../src/files/source.ts'
@@ -29,7 +29,11 @@ async function* asyncOf(...pieces: unknown[]): AsyncGenerator<Uint8Array> {
 const shared = new SharedArrayBuffer(DATA.byteLength)
 new Uint8Array(shared).set(DATA)
 const floats = new Float32Array(new Uint8Array([9, 9, 9, 9, ...DATA.subarray(0, 4096)]).buffer, 4)
-const handle = { kind: 'file', name: 'f', getFile: async () => new File([DATA], 'f', { type: 'text/x' }) } as unknown as FileSystemFileHandle
+const handle = {
+  kind: 'file',
+  name: 'f',
+  getFile: async () => new File([DATA], 'f', { type: 'text/x' }),
+} as unknown as FileSystemFileHandle
 
 describe('chunks', () => {
   const kinds: [string, () => Source, Uint8Array][] = [
@@ -60,9 +64,13 @@ describe('chunks', () => {
     const given = await collect(chunks(source()))
     expect(Buffer.from(concat(given)).equals(expected)).toBe(true)
     const sizes = given.map((chunk) => chunk.byteLength)
-    expect(sizes).toEqual(Array.from({ length: Math.max(1, Math.ceil(expected.byteLength / MIB)) }, (_, i) => Math.min(MIB, expected.byteLength - i * MIB)))
+    expect(sizes).toEqual(
+      Array.from({ length: Math.max(1, Math.ceil(expected.byteLength / MIB)) }, (_, i) => Math.min(MIB, expected.byteLength - i * MIB)),
+    )
     for (const chunk of given) expect(chunk.buffer).toHaveProperty('byteLength', chunk.byteLength)
-    expect(given.every((chunk) => chunk.constructor === Uint8Array && chunk.buffer instanceof ArrayBuffer && chunk.buffer !== DATA.buffer)).toBe(true)
+    expect(
+      given.every((chunk) => chunk.constructor === Uint8Array && chunk.buffer instanceof ArrayBuffer && chunk.buffer !== DATA.buffer),
+    ).toBe(true)
   })
 
   it('gives no empty chunk after a full one', async () => {
@@ -84,7 +92,12 @@ describe('chunks', () => {
 
   it('encodes strings as TextEncoder does, pairs across slices and lone surrogates included', async () => {
     const slice = MIB / 2
-    for (const text of ['x'.repeat(slice - 1) + '😀'.repeat(3), 'x'.repeat(slice - 1) + '\ud83d', 'x'.repeat(slice - 1) + '\ud83d\ud83d\ude00', 'ü'.repeat(MIB) + '\ude00']) {
+    for (const text of [
+      'x'.repeat(slice - 1) + '😀'.repeat(3),
+      'x'.repeat(slice - 1) + '\ud83d',
+      'x'.repeat(slice - 1) + '\ud83d\ud83d\ude00',
+      'ü'.repeat(MIB) + '\ude00',
+    ]) {
       expect(Buffer.from(await bytesOf(text)).equals(new TextEncoder().encode(text))).toBe(true)
       expect(sourceSize(text)).toBe(new TextEncoder().encode(text).byteLength)
     }
@@ -178,7 +191,10 @@ describe('chunks', () => {
     })
     const cases: [string, Source, () => unknown][] = [['stream', stalled, () => cancelled]]
     let returned: unknown
-    const iterator = { next: () => new Promise<never>(() => undefined), return: async () => ({ done: true as const, value: (returned = 'returned') }) }
+    const iterator = {
+      next: () => new Promise<never>(() => undefined),
+      return: async () => ({ done: true as const, value: (returned = 'returned') }),
+    }
     cases.push(['iterable', { [Symbol.asyncIterator]: () => iterator } as AsyncIterable<Uint8Array>, () => returned])
     for (const [name, source, ended] of cases) {
       const abort = new AbortController()

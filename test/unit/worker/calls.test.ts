@@ -38,7 +38,7 @@ describe('abort', () => {
     })
     const controller = new AbortController()
     const reason = { why: 'because' }
-    const outcome = vi.fn()
+    const outcome = vi.fn<() => void>()
     const rejected = rejection(call(client, controller.signal))
     void rejected.then(outcome)
     await begun.passed
@@ -50,7 +50,7 @@ describe('abort', () => {
   })
 
   it('before the call sends nothing and touches no source', async () => {
-    const store = vi.fn()
+    const store = vi.fn<() => void>()
     const { client } = connected({ store })
     const reason = new Error('early')
     const stream = new ReadableStream<Uint8Array>()
@@ -200,7 +200,7 @@ describe('close', () => {
   })
 
   it('leaves the storage open, and may be called twice; later calls reject', async () => {
-    const close = vi.fn()
+    const close = vi.fn<() => void>()
     const { client } = connected({ close, store: async () => 'cid' })
     await client.close()
     await client.close()
@@ -231,7 +231,7 @@ describe('close', () => {
     const { client, storage, port } = connected({})
     const other = connect(port)
     onTestFinished(() => other.close())
-    const listener = vi.fn()
+    const listener = vi.fn<() => void>()
     client.addEventListener('change', listener)
     await settled(client)
     await client.close()
@@ -255,16 +255,11 @@ describe('an end that is noticed', () => {
     const { port1, port2 } = new MessageChannel()
     const stop = serveStorage(storage, port2)
     const channel = globalThis.MessageChannel
-    vi.stubGlobal(
-      'MessageChannel',
-      class {
-        constructor() {
-          const made = new channel()
-          ends.push(made.port1)
-          return made
-        }
-      },
-    )
+    vi.stubGlobal('MessageChannel', function made() {
+      const pair = new channel()
+      ends.push(pair.port1)
+      return pair
+    })
     onTestFinished(() => {
       vi.unstubAllGlobals()
       stop()

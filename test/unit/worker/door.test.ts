@@ -48,7 +48,7 @@ describe('serving', () => {
     port2.addEventListener('message', (event) => {
       if (event.data === 'question') port2.postMessage('answer')
     })
-    const gc = vi.fn()
+    const gc = vi.fn<() => void>()
     serveStorage(double({ gc, exists: async () => true }), port2)
     const one = client(port1)
     const answered = new Promise<void>((resolve) =>

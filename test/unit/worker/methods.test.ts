@@ -71,7 +71,7 @@ describe('methods that pass values', () => {
 
 describe('ready', () => {
   it('answers the client itself', async () => {
-    const { client } = connected({ ready: async () => new EventTarget() })
+    const { client, storage } = connected({ ready: async () => storage })
     expect(await client.ready()).toBe(client)
   })
 })
