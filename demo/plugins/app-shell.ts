@@ -21,11 +21,14 @@ export function appShell(): Plugin {
   let outDir = ''
   return {
     name: 'demo:app-shell',
-    apply: 'build',
+    // Not import.meta.env.PROD, which a NODE_ENV of the caller's would change.
+    config(_, { command }) {
+      return { define: { HAS_APP_SHELL: JSON.stringify(command === 'build') } }
+    },
     configResolved(config) {
       outDir = resolve(config.root, config.build.outDir)
     },
-    async closeBundle() {
+    async writeBundle() {
       const files = await listShellFiles(outDir)
       const template = await readFile(TEMPLATE, 'utf8')
       const hash = createHash('sha256').update(template)

@@ -40,7 +40,7 @@ async function register(): Promise<void> {
 }
 
 export function startAppShell(): void {
-  if (import.meta.env.DEV) return show('Only in the built page', false)
+  if (!HAS_APP_SHELL) return show('Only in the built page', false)
   if (!('serviceWorker' in navigator)) return show('Needs https or localhost', false)
   register().catch((error: unknown) => {
     show('This page’s files could not be kept', false)

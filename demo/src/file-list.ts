@@ -25,21 +25,18 @@ class Row {
   #facts = el('p', { class: 'row-facts' })
   #pin: HTMLButtonElement
 
-  constructor(storage: ContentStorage, file: FileInfo) {
+  constructor(live: LiveStorage, file: FileInfo) {
+    const { storage } = live
     this.#file = file
     const name = baseName(file.filename)
     const isFolder = file.type === 'directory'
     this.#pin = el('button', { class: 'button small', type: 'button' })
     this.#onPress(this.#pin, () => this.#togglePin(storage))
-    const download = el(
-      'button',
-      { class: 'button small', type: 'button', 'aria-label': `Download ${name}` },
-      icon('download'),
-      isFolder ? 'Download .car' : 'Download',
-    )
+    const label = isFolder ? 'Download .car' : 'Download'
+    const download = el('button', { class: 'button small', type: 'button', 'aria-label': `${label} ${name}` }, icon('download'), label)
     this.#onPress(download, () => (file.type === 'file' ? downloadFile(storage, file.cid, name) : downloadCar(storage, file.cid, name)))
     const trash = el('button', { class: 'button small danger', type: 'button', 'aria-label': `Delete ${name}` }, icon('trash'), 'Delete')
-    this.#onPress(trash, () => this.#delete(storage, name))
+    this.#onPress(trash, () => this.#delete(live, name))
     const opener =
       file.type === 'dag'
         ? undefined
@@ -101,8 +98,9 @@ class Row {
     else throw new Error('Some of its blocks are not here, and nobody could be asked for them.')
   }
 
-  async #delete(storage: ContentStorage, name: string): Promise<void> {
-    if (!(await confirmDelete(storage, this.#file))) return
+  async #delete(live: LiveStorage, name: string): Promise<void> {
+    if (!(await confirmDelete(live.storage, this.#file))) return
+    live.refresh()
     byId('stored-title').focus()
     notify(`${name} was deleted.`)
   }
@@ -121,7 +119,7 @@ export function startFileList(live: LiveStorage): void {
       rows.delete(key)
     }
     for (const [index, file] of files.entries()) {
-      const row = rows.get(keyOf(file)) ?? new Row(live.storage, file)
+      const row = rows.get(keyOf(file)) ?? new Row(live, file)
       rows.set(keyOf(file), row)
       row.update(file)
       // Only what is out of place is moved: moving an element takes the focus from it.

@@ -12,6 +12,8 @@ export interface Snapshot {
 }
 
 const PAGE_ENTRIES = 100
+/** A change is told when its transaction ends; what it frees, and so the usage, follows a moment later. */
+const SETTLE_MS = 1_500
 
 export class LiveStorage {
   readonly storage: ContentStorage
@@ -24,7 +26,12 @@ export class LiveStorage {
   constructor(storage: ContentStorage, onError: (error: unknown) => void) {
     this.storage = storage
     this.#onError = onError
-    const refresh = (): void => this.refresh()
+    let settling: ReturnType<typeof setTimeout> | undefined
+    const refresh = (): void => {
+      this.refresh()
+      clearTimeout(settling)
+      settling = setTimeout(() => this.refresh(), SETTLE_MS)
+    }
     storage.addEventListener('change', refresh)
     storage.addEventListener('evicted', refresh)
     storage.addEventListener('damaged', refresh)
@@ -50,24 +57,28 @@ export class LiveStorage {
     this.#stale = true
     if (this.#reading) return
     this.#reading = true
-    this.#readAll()
-      .catch(this.#onError)
-      .finally(() => {
-        this.#reading = false
-      })
+    this.#readAll().catch(this.#onError)
   }
 
   async #readAll(): Promise<void> {
-    while (this.#stale) {
-      this.#stale = false
-      const [status, files, models] = await Promise.all([
-        this.storage.getBackendStatus(),
-        this.storage.listFiles('/', { limit: this.#limit + 1 }),
-        this.storage.listFiles(MODEL_NAME),
-      ])
-      const model = models.find((entry) => entry.filename === MODEL_NAME && entry.type === 'directory')
-      const snapshot = { status, files: files.slice(0, this.#limit), more: files.length > this.#limit, model }
-      for (const listener of this.#listeners) listener(snapshot)
+    try {
+      while (this.#stale) {
+        this.#stale = false
+        await this.#read()
+      }
+    } finally {
+      this.#reading = false
     }
+  }
+
+  async #read(): Promise<void> {
+    const [status, files, models] = await Promise.all([
+      this.storage.getBackendStatus(),
+      this.storage.listFiles('/', { limit: this.#limit + 1 }),
+      this.storage.listFiles(MODEL_NAME),
+    ])
+    const model = models.find((entry) => entry.filename === MODEL_NAME && entry.type === 'directory')
+    const snapshot = { status, files: files.slice(0, this.#limit), more: files.length > this.#limit, model }
+    for (const listener of this.#listeners) listener(snapshot)
   }
 }

@@ -1,6 +1,9 @@
 // Starts the page: the storage in its worker, then every panel over the same live view of it.
-import './style.css'
-import './panels.css'
+import './styles/base.css'
+import './styles/parts.css'
+import './styles/layout.css'
+import './styles/files.css'
+import './styles/run.css'
 import { startAppShell } from './app-shell.ts'
 import { byId } from './dom.ts'
 import { startDropZone } from './drop-zone.ts'
@@ -19,6 +22,7 @@ function showFatal(error: unknown): void {
 
 const { storage, openPort } = openStorage()
 const live = new LiveStorage(storage, showFatal)
+live.subscribe(() => byId('fatal').replaceChildren())
 startStatusPanel(live)
 startModelPanel(live)
 startRunPanel(live, openPort)

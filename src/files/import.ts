@@ -8,6 +8,7 @@ import { RAW } from '../blocks/links.ts'
 import { InvalidPathError, InvalidSourceError } from '../errors.ts'
 import { HASHES_IN_FLIGHT } from '../limits.ts'
 import type { Bytes, Source } from '../types.ts'
+import { following, type FollowingAbort } from './abort.ts'
 import { iterated } from './pieces.ts'
 import { checkSource, chunks } from './source.ts'
 import { Tree, type Folder } from './tree.ts'
@@ -92,18 +93,23 @@ class Progress {
 }
 
 async function buildFile(source: Source, sink: BlockSink, progress: Progress): Promise<Child> {
+  const abort = following(progress.signal)
   const content = chunks(source, {
-    signal: progress.signal,
+    signal: abort.signal,
     onBytes: (bytes) => {
       progress.read += bytes
     },
   })
-  return build([{ content }], sink, progress, {
-    // The chunks have the right size already; the importer's own chunker would copy them once more.
-    chunker: (ready) => ready,
-    bufferImporter: leaves(sink, progress),
-    blockWriteConcurrency: LEAVES_PER_BATCH,
-  })
+  try {
+    return await build([{ content }], sink, progress, {
+      // The chunks have the right size already; the importer's own chunker would copy them once more.
+      chunker: (ready) => ready,
+      bufferImporter: leaves(sink, progress, abort),
+      blockWriteConcurrency: LEAVES_PER_BATCH,
+    })
+  } finally {
+    abort.release()
+  }
 }
 
 /**
@@ -143,9 +149,10 @@ async function build(candidates: ImportCandidateStream, sink: BlockSink, progres
 
 /**
  * Hashes and puts raw leaves as soon as they are read, HASHES_IN_FLIGHT at once, while the next are being read; the importer's own waits for
- * a whole batch. Leaves are put in the order of the file, so that they lie together. Ends only when nothing is in flight.
+ * a whole batch. Leaves are put in the order of the file, so that they lie together. One that fails aborts the reading of a source that may
+ * stall. Ends only when nothing is in flight.
  */
-function leaves(sink: BlockSink, progress: Progress): BufferImporter {
+function leaves(sink: BlockSink, progress: Progress, abort: FollowingAbort): BufferImporter {
   return async function* ({ content }) {
     const inFlight = new Set<Promise<unknown>>()
     let before: Promise<unknown> = Promise.resolve()
@@ -163,8 +170,10 @@ function leaves(sink: BlockSink, progress: Progress): BufferImporter {
         const stored = store(chunk, before)
         before = stored
         inFlight.add(stored)
-        // A rejection is seen by whoever awaits `stored` or `race`; here it must only not count as unhandled.
-        stored.then(() => inFlight.delete(stored)).catch(() => undefined)
+        stored.then(
+          () => inFlight.delete(stored),
+          (error: unknown) => abort.abort(error),
+        )
         // Without the chunk: the importer keeps results of a batch and would keep its bytes.
         yield async () => ({ cid: await stored, size, block: NO_BYTES })
         if (inFlight.size >= HASHES_IN_FLIGHT) await Promise.race(inFlight)

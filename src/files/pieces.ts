@@ -39,6 +39,9 @@ export function openSource(source: unknown): OpenSource {
       return { kind: 'response', value: readable(source as Response) }
     case 'ReadableStream':
       return { kind: 'stream', value: unread(source as ReadableStream<Uint8Array>) }
+    case 'FileSystemDirectoryHandle':
+      // Async iterable, and an empty one would pass for an empty file.
+      throw invalid(source)
     default:
   }
   if ('getFile' in source && typeof source.getFile === 'function') return { kind: 'handle', value: source as FileSystemFileHandle }

@@ -1,5 +1,6 @@
 // Ranges of a file: as pieces, as one array, as a stream.
 import type { BlockSource } from '../blocks/blocks.ts'
+import { NotSupportedError } from '../errors.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
 import type { FileLayout, LayoutOptions } from './layout.ts'
@@ -56,7 +57,11 @@ export async function* readRange(
   }
 }
 
-/** The range as one array, allocated once. As readRange otherwise. */
+/**
+ * The range as one array, allocated once. As readRange otherwise.
+ *
+ * @throws NotSupportedError where the range is larger than an array can be here
+ */
 export async function readInto(
   source: BlockSource,
   layout: FileLayout,
@@ -65,7 +70,7 @@ export async function readInto(
   options: ReadOptions = {},
 ): Promise<Bytes> {
   const [from, to] = clamp(layout, offset, length)
-  const result = new Uint8Array(to - from)
+  const result = allocate(to - from)
   let bytes = 0
   for await (const pieces of readAhead(source, layout, from, to, options)) {
     for (const piece of pieces) {
@@ -116,6 +121,14 @@ export function streamOf(open: (signal: AbortSignal) => AsyncGenerator<Bytes>, s
     // The reading ahead is what fills the time; a queue of its own would only hold more.
     { highWaterMark: 0 },
   )
+}
+
+function allocate(size: number): Bytes {
+  try {
+    return new Uint8Array(size)
+  } catch (cause) {
+    throw new NotSupportedError(`${size} bytes do not fit into one array here: read them as a stream or by ranges`, { cause })
+  }
 }
 
 function clamp(layout: FileLayout, offset: number | undefined, length: number | undefined): [from: number, to: number] {

@@ -4,8 +4,9 @@ import type { BlockSource } from '../blocks/blocks.ts'
 import { LimitError } from '../errors.ts'
 import { MAX_DAG_DEPTH } from '../limits.ts'
 import type { FileStat } from '../types.ts'
-import { childrenOf, linksIn, type ListOptions } from './directory.ts'
+import { childrenOf, type ListOptions } from './directory.ts'
 import { decodeNode, malformed, readBlock, readNode } from './node.ts'
+import { linksIn } from './shards.ts'
 
 /**
  * The type of a root, and its size as contentSize has it.

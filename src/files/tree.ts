@@ -43,11 +43,9 @@ function add<T extends object>(folder: Folder<T>, name: string, child: T | Folde
 }
 
 function checkPath(path: unknown): string[] {
-  if (typeof path !== 'string')
-    throw new InvalidPathError(
-      `path is ${path === null ? 'null' : `of type ${typeof path}`}: give a string such as 'a/b.txt'`,
-      String(path),
-    )
+  if (typeof path !== 'string') {
+    throw new InvalidPathError(`path is ${path === null ? 'null' : `of type ${typeof path}`}: give a string such as 'a/b.txt'`, '')
+  }
   const names = path.split('/')
   if (names.length > MAX_PATH_SEGMENTS) {
     throw new LimitError(`path has ${names.length} segments, more than ${MAX_PATH_SEGMENTS}`, 'MAX_PATH_SEGMENTS', names.length)

@@ -53,6 +53,8 @@ async function drain(node: HeliaNode, cid: CID, answers: Answers, signal: AbortS
   try {
     for await (const bytes of node.blockstore.get(cid, options)) answers.deliver(bytes)
   } catch (cause) {
+    // Nobody listens any more, and what an abort makes of each question is no answer.
+    if (signal.aborted) return
     if (cause instanceof Error && cause.name === 'UnknownHashAlgorithmError') {
       throw new UnsupportedContentError(`block ${cid.toString()} has a hash that can't be checked here`, cid.toString(), { cause })
     }

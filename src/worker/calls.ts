@@ -1,6 +1,7 @@
 // The calls of one client: what was asked, what is under way, and what the worker answers.
 import { PORT_WINDOW_CHUNKS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
+import { watchLock } from './alive.ts'
 import { Arguments } from './arguments.ts'
 import type { ClientState } from './arguments.ts'
 import { decodeError } from './errors.ts'
@@ -15,19 +16,27 @@ interface Pending {
   reject: (error: unknown) => void
 }
 
+/** What a client hears beside answers. */
+interface Heard {
+  event: (name: EventName, detail: unknown) => void
+  /** The worker died. */
+  death: () => void
+}
+
 export class Calls {
   readonly #port: PortLike
   readonly #listener: (event: Event) => void
-  readonly #onEvent: (name: EventName, detail: unknown) => void
+  readonly #heard: Heard
   readonly #pending = new Map<number, Pending>()
   readonly #state: ClientState
   #count = 0
-  #over: Error | undefined
+  /** Aborts with the error that later calls reject with. */
+  readonly #over = new AbortController()
 
-  constructor(port: PortLike, onEvent: (name: EventName, detail: unknown) => void) {
+  constructor(port: PortLike, heard: Heard) {
     const post = (message: ClientMessage, transfer: Transferable[] = []): void => port.postMessage(message, transfer)
     this.#port = port
-    this.#onEvent = onEvent
+    this.#heard = heard
     this.#state = { flows: new Flows(post), post, count: () => this.#count++, progress: new Map(), originals: new Map() }
     this.#listener = (event) => this.#handle((event as MessageEvent<ServerMessage>).data)
     port.addEventListener('message', this.#listener)
@@ -36,7 +45,7 @@ export class Calls {
 
   /** @throws why there are no more calls */
   check(): void {
-    if (this.#over !== undefined) throw this.#over
+    this.#over.signal.throwIfAborted()
   }
 
   /**
@@ -66,13 +75,13 @@ export class Calls {
 
   /** Tells the worker that this client ends. */
   leave(): void {
-    if (this.#over === undefined) this.#state.post({ type: 'close' })
+    if (!this.#over.signal.aborted) this.#state.post({ type: 'close' })
   }
 
   /** Rejects what is under way; streams fail, sources are cancelled. */
   end(error: Error): void {
-    if (this.#over !== undefined) return
-    this.#over = error
+    if (this.#over.signal.aborted) return
+    this.#over.abort(error)
     for (const { args, reject } of this.#pending.values()) {
       args.close()
       reject(error)
@@ -101,7 +110,9 @@ export class Calls {
       case 'progress':
         return this.#state.progress.get(message.hook)?.(message.progress)
       case 'event':
-        return this.#onEvent(message.name, message.detail)
+        return this.#heard.event(message.name, message.detail)
+      case 'alive':
+        return watchLock(message.lock, this.#over.signal, this.#heard.death)
       default:
         return this.#state.flows.handle(message)
     }

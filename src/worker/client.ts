@@ -29,12 +29,11 @@ export class StorageClient extends EventTarget implements ContentStorage {
   constructor(port: PortLike, closers: (() => void)[] = []) {
     super()
     this.#closers = closers
-    this.#calls = new Calls(port, (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail })))
+    const death = (): void => this.fail(new ClosedError('the worker with the storage ended: make another one and connect to it'))
+    this.#calls = new Calls(port, { event: (name, detail) => this.dispatchEvent(new CustomEvent(name, { detail })), death })
     closers.push(watchOnline((online) => this.#calls.tellOnline(online)))
-    // Where browsers fire it, this is how the end of a worker is noticed.
-    port.addEventListener('close', () =>
-      this.fail(new ClosedError('the worker with the storage ended: make another one and connect to it')),
-    )
+    // Where ports tell it; elsewhere a lock does.
+    port.addEventListener('close', death)
   }
 
   /** Ends the client for a reason of the connection's. */

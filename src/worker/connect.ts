@@ -1,10 +1,11 @@
 // The page's side: connect() and how a client finds the storage in a worker.
 import { NotSupportedError } from '../errors.ts'
 import type { ContentStorage } from '../types.ts'
+import { holdLock } from './alive.ts'
 import { StorageClient } from './client.ts'
 import { decodeError } from './errors.ts'
 import { doorMessage, PROTOCOL_VERSION } from './protocol.ts'
-import type { ClientMessage, DoorMessage, PortLike } from './protocol.ts'
+import type { AliveMessage, DoorMessage, PortLike } from './protocol.ts'
 
 /**
  * The storage that `serve()` runs in a worker, as if it were here. Usable at once: calls wait until the worker serves.
@@ -13,8 +14,8 @@ import type { ClientMessage, DoorMessage, PortLike } from './protocol.ts'
  * and cause; an error of a source and the reason of a signal come back as the very same object. `close()` ends this client only. One worker
  * takes any number of clients, and messages of the application's own beside them: those whose `type` does not begin with 'ipfs-kit:'.
  *
- * A worker that can't be loaded, or throws before it serves, rejects every call with NotSupportedError. Not every browser tells when a worker
- * was terminated: close the client before you call `terminate()`.
+ * A worker that can't be loaded, or throws before it serves, rejects every call with NotSupportedError; one that dies later with ClosedError,
+ * which takes Web Locks to be noticed (a secure context).
  *
  * A MessagePort must lead to a port that the worker serves: `worker.postMessage({ type: 'ipfs-kit:port' }, [port2])`, then `connect(port1)`.
  *
@@ -28,7 +29,7 @@ export function connect(worker: Worker | SharedWorker | MessagePort): ContentSto
   const client = new StorageClient(port1, closers)
   closers.push(greet(worker, port2, (error) => client.fail(error)))
   // A dedicated worker dies with its page by itself.
-  if (!('terminate' in worker)) closers.push(stayAlive(port1))
+  if (!('terminate' in worker)) closers.push(holdLock((lock) => port1.postMessage({ type: 'alive', lock } satisfies AliveMessage)))
   return client
 }
 
@@ -59,20 +60,4 @@ function greet(worker: Worker | SharedWorker | MessagePort, port: MessagePort, f
   door.start?.()
   send({ type: 'ipfs-kit:hello' })
   return stop
-}
-
-/** Holds a Web Lock as long as this client lives, so that a worker that outlives the page aborts what it left. Answers how to let go. */
-function stayAlive(port: PortLike): () => void {
-  const locks = (globalThis as Partial<typeof globalThis>).navigator?.locks
-  if (locks === undefined) return () => undefined
-  const over = new AbortController()
-  const lock = `ipfs-kit:client:${crypto.randomUUID()}`
-  const held = locks.request(lock, { signal: over.signal }, () => {
-    const message: ClientMessage = { type: 'alive', lock }
-    port.postMessage(message, [])
-    return new Promise<void>((resolve) => over.signal.addEventListener('abort', () => resolve()))
-  })
-  // Rejects only where the client was closed before it had the lock.
-  held.catch(() => undefined)
-  return () => over.abort()
 }

@@ -78,17 +78,23 @@ export type FlowMessage =
   | { type: 'done'; flow: number }
   | { type: 'fail'; flow: number; error: WireError }
 
+/** Whoever sends this holds that Web Lock as long as it lives. */
+export interface AliveMessage {
+  type: 'alive'
+  lock: string
+}
+
 export type ClientMessage =
   | FlowMessage
   | { type: 'call'; id: number; method: string; args: WireArgument[] }
   | { type: 'abort'; hook: number; reason: WireError }
   | { type: 'online'; online: boolean }
-  /** The client holds this Web Lock as long as it lives. */
-  | { type: 'alive'; lock: string }
+  | AliveMessage
   | { type: 'close' }
 
 export type ServerMessage =
   | FlowMessage
+  | AliveMessage
   | { type: 'result'; id: number; value: unknown }
   | { type: 'stream'; id: number; flow: number }
   | { type: 'error'; id: number; error: WireError }

@@ -2,6 +2,7 @@
 import { ClosedError, NotSupportedError } from '../errors.ts'
 import { PORT_WINDOW_CHUNKS } from '../limits.ts'
 import type { Bytes, ContentStorage } from '../types.ts'
+import { holdLock, watchLock } from './alive.ts'
 import { decodeError, encodeError } from './errors.ts'
 import type { WireError } from './errors.ts'
 import { Flows } from './flows.ts'
@@ -35,6 +36,10 @@ export class Session {
     for (const name of EVENTS) {
       listen(storage, name, (event) => this.#post({ type: 'event', name, detail: (event as CustomEvent<unknown>).detail }), signal)
     }
+    signal.addEventListener(
+      'abort',
+      holdLock((lock) => this.#post({ type: 'alive', lock })),
+    )
     port.start?.()
   }
 
@@ -57,7 +62,7 @@ export class Session {
       case 'online':
         return this.#storage.setOnline?.(message.online)
       case 'alive':
-        return this.#endWith(message.lock)
+        return watchLock(message.lock, this.#over.signal, () => this.end())
       case 'close':
         return this.end()
       default:
@@ -154,13 +159,6 @@ export class Session {
 
   #encodeError(error: unknown): WireError {
     return encodeError(error, (known) => this.#marks.get(known))
-  }
-
-  /** Ends the session when the client lets go of its lock, which browsers do for pages that die. */
-  #endWith(lock: string): void {
-    const { signal } = this.#over
-    // Rejects with the signal's reason only, when the session ended in another way.
-    navigator.locks.request(lock, { signal }, () => this.end()).catch(() => undefined)
   }
 
   #post(message: ServerMessage, transfer: Transferable[] = []): void {

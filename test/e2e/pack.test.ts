@@ -42,6 +42,7 @@ interface Report {
 
 let folder = ''
 let app = ''
+let built = ''
 let browser: Browser | undefined
 
 beforeAll(async () => {
@@ -54,8 +55,7 @@ beforeAll(async () => {
   const { devDependencies } = await manifest()
   await cp(join(ROOT, 'test', 'e2e', 'pack-app'), app, { recursive: true })
   await writeFile(join(app, 'package.json'), JSON.stringify({ name: 'empty-app', private: true, type: 'module' }))
-  await npm(app, 'install', tarball)
-  await npm(app, 'install', `vite@${devDependencies['vite'] ?? 'latest'}`)
+  await npm(app, 'install', tarball, `vite@${devDependencies['vite'] ?? 'latest'}`)
 })
 
 afterAll(async () => {
@@ -122,7 +122,7 @@ describe('with Helia added', () => {
 
 /** Serves the app in a mode and environment, opens it in a fresh profile and answers its report. */
 async function visit(mode: Mode, { environment = {}, search = '' }: { environment?: Environment; search?: string } = {}): Promise<Report> {
-  if (mode === 'vite build') await vite(environment, 'build', '--logLevel', 'warn')
+  if (mode === 'vite build') await build(environment)
   const server = await serve(mode === 'vite build' ? 'preview' : 'dev', environment)
   try {
     return await open(server.url, search)
@@ -197,8 +197,12 @@ function viteScript(): string {
   return join(app, 'node_modules', 'vite', 'bin', 'vite.js')
 }
 
-async function vite(environment: Environment, ...args: string[]): Promise<void> {
-  await command(process.execPath, [viteScript(), ...args], app, environment)
+/** Builds the app, unless the last build was of the same environment and the same packages. */
+async function build(environment: Environment): Promise<void> {
+  const inputs = JSON.stringify([environment, await readFile(join(app, 'package.json'), 'utf8')])
+  if (inputs === built) return
+  await command(process.execPath, [viteScript(), 'build', '--logLevel', 'warn'], app, environment)
+  built = inputs
 }
 
 /** Runs npm as whoever runs these tests does, and answers what it printed. */

@@ -122,6 +122,14 @@ describe('importFile', () => {
     }
   })
 
+  it('does not wait for a source that stalls once the sink has failed', async () => {
+    const source = (async function* () {
+      yield new Uint8Array(MIB)
+      await new Promise(() => undefined)
+    })()
+    await expect(importFile(source, { put: () => Promise.reject(new Error('full')) })).rejects.toThrow('full')
+  })
+
   it('fails before anything begins for what is no source', async () => {
     const sink = new NullSink()
     await expect(importFile(null as unknown as Source, sink)).rejects.toMatchObject({ name: 'InvalidSourceError' })
@@ -157,7 +165,7 @@ describe('importDirectory', () => {
       { numRuns: 50 },
     )
     const sharded = vectorNames(5000, 20, 20, 'x')
-    for (const list of [sharded, [...sharded.map((name) => `a/b/${name}`), 'a/c', 'd']]) {
+    for (const list of [sharded, [...sharded.map((file) => `a/b/${file}`), 'a/c', 'd']]) {
       const [ours, theirs] = await both(list)
       expect(ours).toEqual(theirs)
     }
@@ -231,7 +239,7 @@ describe('importDirectory', () => {
       },
     }
     const error: unknown = await importDirectory([{ path: path as string, data }], new NullSink()).catch((caught: unknown) => caught)
-    expect(error).toMatchObject({ name: 'InvalidPathError', code: 'invalid-path', path: `${path as string}` })
+    expect(error).toMatchObject({ name: 'InvalidPathError', code: 'invalid-path', path: typeof path === 'string' ? path : '' })
     expect(opened).toBe(false)
   })
 

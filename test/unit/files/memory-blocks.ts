@@ -1,7 +1,7 @@
 // Blocks in memory, with a record of what was asked and put, for the tests of files/.
 import { createCipheriv, createHash } from 'node:crypto'
 import { base32 } from 'multiformats/bases/base32'
-import { CID } from 'multiformats/cid'
+import type { CID } from 'multiformats/cid'
 import type { BlockOptions, BlockSink, BlockSource } from '../../../src/blocks/blocks.ts'
 import { IDENTITY, verifyBlock } from '../../../src/blocks/hashing.ts'
 import type { Bytes } from '../../../src/types.ts'

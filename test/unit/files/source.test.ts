@@ -259,6 +259,7 @@ describe('checkSource', () => {
     ['a function', () => undefined],
     ['a plain object', {}],
     ['a Date', new Date()],
+    ['a directory handle', { [Symbol.toStringTag]: 'FileSystemDirectoryHandle', async *[Symbol.asyncIterator]() {} }],
     ['a Promise', Promise.resolve(DATA)],
     ['status 404', new Response('no', { status: 404 })],
     ['a network error', Response.error()],

@@ -8,7 +8,10 @@ afterEach(() => void vi.useRealTimers())
 const never = new Promise<never>(() => {})
 
 /** Candidates by name, and what was asked of them. */
-function scene(attempts: Record<string, (heard: () => void) => Promise<string>>, source: AsyncIterable<string> = each(Object.keys(attempts))) {
+function scene(
+  attempts: Record<string, (heard: () => void) => Promise<string>>,
+  source: AsyncIterable<string> = each(Object.keys(attempts)),
+) {
   const asked: string[] = []
   const end = new AbortController()
   const result = hedge(
@@ -49,7 +52,7 @@ describe('hedge', () => {
   })
 
   it('gives one that was heard of all the time it needs', async () => {
-    let deliver = (_: string): void => {}
+    let deliver: (result: string) => void = () => {}
     const slow = new Promise<string>((resolve) => {
       deliver = resolve
     })
@@ -67,7 +70,7 @@ describe('hedge', () => {
   })
 
   it('waits for a silent one when all others failed', async () => {
-    let deliver = (_: string): void => {}
+    let deliver: (result: string) => void = () => {}
     const late = new Promise<string>((resolve) => {
       deliver = resolve
     })

@@ -130,7 +130,11 @@ describe('starting', () => {
     scene.fail('load', new HeliaMissingError('helia is not installed'))
     scene.backend.start()
     await scene.backend.settled()
-    expect(scene.backend.status()).toEqual({ running: false, fallbackReason: 'helia-unavailable', fallbackDetail: 'helia is not installed' })
+    expect(scene.backend.status()).toEqual({
+      running: false,
+      fallbackReason: 'helia-unavailable',
+      fallbackDetail: 'helia is not installed',
+    })
     expect(scene.log).toEqual(['load'])
     scene.heal('load')
     scene.backend.setOnline(true)
@@ -149,7 +153,11 @@ describe('starting', () => {
     scene.fail(step, new Error('no luck'))
     scene.backend.start()
     await scene.backend.settled()
-    expect(scene.backend.status()).toEqual({ running: false, fallbackReason: 'helia-failed', fallbackDetail: 'Helia did not start: no luck' })
+    expect(scene.backend.status()).toEqual({
+      running: false,
+      fallbackReason: 'helia-failed',
+      fallbackDetail: 'Helia did not start: no luck',
+    })
     expect(scene.log).toEqual(log)
     scene.heal(step)
     scene.backend.start()
@@ -157,23 +165,26 @@ describe('starting', () => {
     expect(scene.backend.status()).toEqual({ running: true })
   })
 
-  it.each(['load', 'open', 'start'] as const)('settles on the fallback where %s takes too long, and takes the node when it comes', async (step) => {
-    const scene = new Scene()
-    const go = scene.hold(step)
-    scene.backend.start()
-    let isSettled = false
-    void scene.backend.settled().then(() => (isSettled = true))
-    await vi.advanceTimersByTimeAsync(START_TIMEOUT_MS - 1)
-    expect(isSettled).toBe(false)
-    await vi.advanceTimersByTimeAsync(1)
-    expect(isSettled).toBe(true)
-    expect(scene.backend.status()).toMatchObject({ running: false, fallbackReason: 'helia-failed' })
-    expect(scene.backend.status().fallbackDetail).toContain(`${START_TIMEOUT_MS} ms`)
-    go()
-    await settle()
-    expect(scene.backend.status()).toEqual({ running: true })
-    expect(scene.statuses).toEqual(['helia-failed', 'running'])
-  })
+  it.each(['load', 'open', 'start'] as const)(
+    'settles on the fallback where %s takes too long, and takes the node when it comes',
+    async (step) => {
+      const scene = new Scene()
+      const go = scene.hold(step)
+      scene.backend.start()
+      let isSettled = false
+      void scene.backend.settled().then(() => (isSettled = true))
+      await vi.advanceTimersByTimeAsync(START_TIMEOUT_MS - 1)
+      expect(isSettled).toBe(false)
+      await vi.advanceTimersByTimeAsync(1)
+      expect(isSettled).toBe(true)
+      expect(scene.backend.status()).toMatchObject({ running: false, fallbackReason: 'helia-failed' })
+      expect(scene.backend.status().fallbackDetail).toContain(`${START_TIMEOUT_MS} ms`)
+      go()
+      await settle()
+      expect(scene.backend.status()).toEqual({ running: true })
+      expect(scene.statuses).toEqual(['helia-failed', 'running'])
+    },
+  )
 
   it('says why when it fails after the time was up', async () => {
     const scene = new Scene()
@@ -343,19 +354,22 @@ describe('stop', () => {
     expect(log).toEqual([])
   })
 
-  it.each(['load', 'open', 'start'] as const)('does not wait longer than its bound while %s hangs, and undoes it when it comes', async (step) => {
-    const scene = new Scene()
-    const go = scene.hold(step)
-    scene.backend.start()
-    await settle()
-    const stopped = scene.backend.stop()
-    await vi.advanceTimersByTimeAsync(STOP_TIMEOUT_MS)
-    await stopped
-    go()
-    await settle()
-    expect(scene.nodes.every((node) => node.status === 'stopped')).toBe(true)
-    expect(scene.log.filter((entry) => entry === 'close')).toHaveLength(scene.log.includes('open') ? 1 : 0)
-  })
+  it.each(['load', 'open', 'start'] as const)(
+    'does not wait longer than its bound while %s hangs, and undoes it when it comes',
+    async (step) => {
+      const scene = new Scene()
+      const go = scene.hold(step)
+      scene.backend.start()
+      await settle()
+      const stopped = scene.backend.stop()
+      await vi.advanceTimersByTimeAsync(STOP_TIMEOUT_MS)
+      await stopped
+      go()
+      await settle()
+      expect(scene.nodes.every((node) => node.status === 'stopped')).toBe(true)
+      expect(scene.log.filter((entry) => entry === 'close')).toHaveLength(scene.log.includes('open') ? 1 : 0)
+    },
+  )
 
   it('throws what closing the stores throws', async () => {
     const scene = new Scene()

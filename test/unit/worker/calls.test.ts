@@ -273,16 +273,20 @@ describe('an end that is noticed', () => {
     expect(await collected).toBeInstanceOf(ClosedError)
   })
 
-  it('of the client: its lock is let go of', async () => {
-    const held = new Map<string, () => void>()
-    // Grants a lock when it is free, as the browser does.
-    const request = (name: string, options: object, granted: () => Promise<void>): Promise<void> => {
-      const previous = held.get(name)
-      if (previous === undefined) {
-        held.set(name, () => undefined)
-        return granted()
+  it.each(['client', 'worker'])('of the %s: its lock is let go of', async (who) => {
+    // Grants a lock when it is free, as the browser does. Each side asks for one of its own first, and for the other's when it is told.
+    const held = new Map<string, { release: () => void; wanted: Promise<void> }>()
+    const names: string[] = []
+    const request = async (name: string, _: object, granted: () => Promise<void>): Promise<void> => {
+      const holder = held.get(name)
+      if (holder === undefined) {
+        names.push(name)
+        const { passed, open } = gate()
+        held.set(name, { release: open, wanted: passed })
+      } else {
+        await holder.wanted
       }
-      return new Promise<void>((resolve) => held.set(name, resolve)).then(granted)
+      return granted()
     }
     vi.stubGlobal('navigator', { locks: { request } })
     onTestFinished(() => void vi.unstubAllGlobals())
@@ -295,8 +299,9 @@ describe('an end that is noticed', () => {
     })
     const collected = rejection(client.gc())
     await begun.passed
-    expect([...held.keys()]).toEqual([expect.stringMatching(/^ipfs-kit:client:/)])
-    for (const release of held.values()) release()
+    await settled(client)
+    expect(names).toEqual([expect.stringMatching(/^ipfs-kit:alive:/), expect.stringMatching(/^ipfs-kit:alive:/)])
+    held.get(names[who === 'client' ? 0 : 1] ?? '')?.release()
     await aborted.passed
     await client.close()
     expect(await collected).toBeInstanceOf(ClosedError)

@@ -1,0 +1,391 @@
+// What is needed is never freed, and what nobody needs any more goes: counted in the databases, from outside.
+import { unixfs } from '@helia/unixfs'
+import type { Helia } from 'helia'
+import { CID } from 'multiformats/cid'
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
+import { CarError, IPFSKitStorage, PinnedError } from '../../src/index.ts'
+import { ageSessions, bytesOf, clearGateway, keyOf, ownersOfKind, seeded, upload } from './support/outside.ts'
+import { blockKeys, closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, track } from './support/stores.ts'
+
+const MIB = 1024 * 1024
+const QUIET = { config: { ipfs: { gateways: [], delegatedRouters: [] } } }
+const PROFILE = { profile: 'unixfs-v1-2025' } as const
+
+afterEach(closeAll)
+
+async function withNode(cacheDir: string): Promise<{ storage: IPFSKitStorage; node: Helia }> {
+  const storage = await track(new IPFSKitStorage({ cacheDir, ...QUIET })).ready()
+  return { storage, node: (await storage.helia()) as Helia }
+}
+
+/** Every block of every entry is here and whole. */
+async function expectWhole(storage: IPFSKitStorage): Promise<void> {
+  expect((await storage.verify()).damaged).toEqual([])
+  for (const file of await storage.listFiles()) expect([file.filename, file.state]).toEqual([file.filename, 'whole'])
+}
+
+async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    () => new Error('did not reject'),
+    (error: unknown) => error,
+  )
+}
+
+describe('nothing needed is freed', () => {
+  it('by the gc() of Helia', async () => {
+    const name = freshName()
+    const { storage, node } = await withNode(name)
+    const file = await storage.store(randomBytes(2 * MIB + 9, 1), { filename: 'file' })
+    await storage.storeDirectory([
+      { path: 'a/b', data: randomBytes(MIB, 2) },
+      { path: 'c', data: 'c' },
+    ])
+    const pinned = await storage.store('pinned', { pin: true })
+    const before = (await blockKeys(`${name}/blocks`)).toSorted()
+    // What Helia read, was told to be here, or added beside an entry is as little its own.
+    await bytesOf(unixfs(node).cat(CID.parse(file)))
+    expect(await node.blockstore.has(CID.parse(file))).toBe(true)
+    expect((await unixfs(node).addBytes(randomBytes(2 * MIB + 9, 1), PROFILE)).toString()).toBe(file)
+    await node.gc()
+    expect((await blockKeys(`${name}/blocks`)).toSorted()).toEqual(before)
+    await expectWhole(storage)
+    expect(await storage.exists(pinned)).toBe(true)
+  })
+
+  it('by our gc() while Helia works, nor after that within its day', async () => {
+    const name = freshName()
+    const { storage, node } = await withNode(name)
+    const bytes = randomBytes(2 * MIB + 1, 3)
+    const added = await unixfs(node).addBytes(bytes, PROFILE)
+    expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
+    expect(same(await bytesOf(unixfs(node).cat(added)), bytes)).toBe(true)
+    await storage.close()
+    const fallback = localStorageOf({ cacheDir: name })
+    expect(await fallback.gc()).toEqual({ blocks: 0, bytes: 0 })
+    expect(same(await fallback.retrieve(added), bytes)).toBe(true)
+  })
+
+  it('by deleting what Helia added as well', async () => {
+    const name = freshName()
+    const { storage, node } = await withNode(name)
+    const bytes = randomBytes(MIB + 1, 4)
+    const cid = await storage.store(bytes)
+    const added = await unixfs(node).addBytes(bytes, PROFILE)
+    expect(added.toString()).toBe(cid)
+    expect(await storage.delete(cid)).toBe(true)
+    await storage.gc()
+    expect(same(await bytesOf(unixfs(node).cat(added)), bytes)).toBe(true)
+    // Nobody else needs it now, and Helia says that it does not either.
+    await node.gc()
+    expect((await countAll(name)).blocks).toBe(0)
+  })
+
+  it("of what Helia's pins hold, however long ago that was", async () => {
+    const name = freshName()
+    const { storage, node } = await withNode(name)
+    const [kept, gone] = [randomBytes(2 * MIB + 1, 5), randomBytes(2 * MIB + 1, 6)]
+    const pinned = await unixfs(node).addBytes(kept, PROFILE)
+    await unixfs(node).addBytes(gone, PROFILE)
+    for await (const _ of node.pins.add(pinned)) void _
+    expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
+    await storage.close()
+    expect(await ageSessions(name)).toBe(1)
+    const fallback = localStorageOf({ cacheDir: name })
+    await fallback.gc()
+    await fallback.gc()
+    expect((await countAll(name)).blocks).toBe(4)
+    expect(same(await fallback.retrieve(pinned), kept)).toBe(true)
+    await fallback.close()
+    const again = await withNode(name)
+    expect(same(await bytesOf(unixfs(again.node).cat(pinned, { offline: true })), kept)).toBe(true)
+    for await (const _ of again.node.pins.rm(pinned)) void _
+    await again.storage.gc()
+    await again.storage.close()
+    await ageSessions(name)
+    await localStorageOf({ cacheDir: name }).gc()
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it("while Helia's session is alive, however long ago it began", async () => {
+    const name = freshName()
+    const { node } = await withNode(name)
+    const bytes = randomBytes(MIB + 1, 7)
+    const added = await unixfs(node).addBytes(bytes, PROFILE)
+    await ageSessions(name)
+    const other = localStorageOf({ cacheDir: name })
+    expect(await other.gc()).toEqual({ blocks: 0, bytes: 0 })
+    expect(same(await bytesOf(unixfs(node).cat(added)), bytes)).toBe(true)
+  })
+
+  it('by gc() while another stores the same and other content', async () => {
+    const name = freshName()
+    const [one, two] = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]
+    const [shared, other] = [randomBytes(20 * MIB, 8), randomBytes(20 * MIB, 9)]
+    const stored = Promise.all([one.store(shared, { filename: 'a' }), two.store(shared, { filename: 'b' }), two.store(other)])
+    let over = false
+    const ended = stored.finally(() => (over = true))
+    let rounds = 0
+    while (!over) {
+      await (rounds++ % 2 === 0 ? one : two).gc()
+    }
+    const [a, b, c] = await ended
+    expect(rounds).toBeGreaterThan(1)
+    expect(a).toBe(b)
+    expect(same(await one.retrieve(a), shared)).toBe(true)
+    expect(same(await one.retrieve(c), other)).toBe(true)
+    expect(await countAll(name)).toMatchObject({ blocks: 42, damaged: 0 })
+    expect((await one.getBackendStatus()).usage).toMatchObject({ blocks: 42, files: 3 })
+  })
+
+  it('by deleting one of two entries of one content', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const bytes = randomBytes(MIB + 1)
+    const cid = await storage.store(bytes, { filename: 'a' })
+    expect(await storage.store(bytes, { filename: 'b' })).toBe(cid)
+    expect(await storage.delete(cid, { filename: 'a' })).toBe(true)
+    expect(await storage.delete(cid, { filename: 'a' })).toBe(false)
+    await storage.gc()
+    expect((await storage.listFiles()).map((file) => [file.filename, file.state])).toEqual([['b', 'whole']])
+    expect(same(await storage.retrieve(cid), bytes)).toBe(true)
+    expect(await storage.delete(cid, { filename: 'b' })).toBe(true)
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('by deleting one of two files that share leaves', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const [head, one, two] = [randomBytes(2 * MIB, 10), randomBytes(MIB, 11), randomBytes(MIB, 12)]
+    const first = await storage.store([head, one])
+    const second = await storage.store([head, two])
+    // A leaf that is a file of its own counts as well.
+    const leaf = await storage.store(head.slice(0, MIB))
+    expect((await countAll(name)).blocks).toBe(6)
+    expect(await storage.delete(first)).toBe(true)
+    await storage.gc()
+    expect((await countAll(name)).blocks).toBe(4)
+    expect(same(await storage.retrieve(second), new Uint8Array([...head, ...two]))).toBe(true)
+    await storage.delete(second)
+    await storage.gc()
+    expect(same(await storage.retrieve(leaf), head.subarray(0, MIB))).toBe(true)
+    await storage.delete(leaf)
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('by unpinning what is an entry, or what another holder pins', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const cid = await storage.store(randomBytes(MIB + 1), { pin: true, holder: 'a' })
+    const file = `${await storage.storeDirectory([{ path: 'x', data: 'inside' }], { filename: 'directory' })}/x`
+    await storage.pin(file, { holder: 'a' })
+    await storage.pin(file, { holder: 'b' })
+    expect(await storage.unpin(cid, { holder: 'a' })).toBe(true)
+    expect(await storage.unpin(file, { holder: 'a' })).toBe(true)
+    await storage.gc()
+    expect(await storage.exists(cid)).toBe(true)
+    const directory = (await storage.listFiles()).find((entry) => entry.filename === 'directory')
+    await storage.delete(directory?.cid ?? '')
+    await storage.gc()
+    // The pin of 'b' has the entry that it made.
+    expect((await storage.listFiles()).filter((entry) => entry.pinned)).toHaveLength(1)
+    expect((await countAll(name)).blocks).toBe(4)
+  })
+
+  it.each([1, 2, 3])('whatever two storages do at the same time (schedule %i)', async (seed) => {
+    const name = freshName()
+    const both = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })] as const
+    const next = seeded(seed)
+    const pick = (below: number): number => Math.floor(next() * below)
+    const contents = await sharingDirectories()
+    const failures: unknown[] = []
+    const act = async (): Promise<unknown> => {
+      const storage = both[pick(2)] ?? both[0]
+      const { cid, entries } = contents[pick(contents.length)] ?? { cid: '', entries: [] }
+      const filename = ['x', 'y'][pick(2)] ?? ''
+      switch (pick(9)) {
+        case 0:
+        case 1:
+        case 2:
+          return storage.storeDirectory(entries, { filename })
+        case 3:
+          return storage.storeDirectory(entries, { filename, pin: true, holder: 'store' })
+        case 4:
+        case 5:
+          return storage.delete(cid, { filename })
+        case 6:
+          return storage.delete(cid, { force: true })
+        case 7:
+          return next() < 0.5 ? storage.pin(cid, { holder: 'h' }) : storage.unpin(cid, { holder: ['h', 'store'][pick(2)] ?? '' })
+        default:
+          return storage.gc()
+      }
+    }
+    for (let round = 0; round < 25; round++) {
+      const ended = await Promise.allSettled(Array.from({ length: 2 + pick(4) }, act))
+      for (const each of ended) if (each.status === 'rejected' && !(each.reason instanceof PinnedError)) failures.push(each.reason)
+      await expectWhole(both[0])
+    }
+    expect(failures).toEqual([])
+    await both[1].gc()
+    const needed = new Set((await both[0].listFiles()).flatMap((file) => contents.find(({ cid }) => cid === file.cid)?.keys ?? []))
+    expect((await blockKeys(`${name}/blocks`)).toSorted()).toEqual([...needed].toSorted())
+    expect((await both[0].getBackendStatus()).usage).toMatchObject({ blocks: needed.size, files: (await both[0].listFiles()).length })
+    expect([await ownersOfKind(name, 'writer'), await ownersOfKind(name, 'removal')]).toEqual([[], []])
+    for (const { cid } of await both[0].listFiles()) await both[0].delete(cid, { force: true })
+    await both[0].gc()
+    expect(await countAll(name)).toEqual(NOTHING)
+    expect((await both[0].getBackendStatus()).usage).toMatchObject({ bytes: 0, blocks: 0, files: 0, pinnedBytes: 0 })
+  })
+})
+
+describe('everything unneeded is freed', () => {
+  const gateway = inject('gatewayBlocks')
+  const fetching = { config: { ipfs: { gateways: [gateway], delegatedRouters: [] } } }
+  beforeEach(() => clearGateway(gateway))
+
+  it('when two removals share blocks', async () => {
+    const name = freshName()
+    const [one, two] = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]
+    const head = randomBytes(2 * MIB, 20)
+    const first = await one.store([head, 'one'].map(utf8))
+    const second = await one.store([head, 'two'].map(utf8))
+    expect(await Promise.all([one.delete(first), two.delete(second)])).toEqual([true, true])
+    await one.gc()
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('after the unpin of what was fetched', async () => {
+    const source = localStorageOf()
+    const bytes = randomBytes(2 * MIB + 5, 21)
+    const cid = await source.store(bytes)
+    await upload(gateway, `${(await source.getBackendStatus()).cacheDir}/blocks`)
+    const name = freshName()
+    const storage = track(new IPFSKitStorage({ cacheDir: name, ...fetching }))
+    expect(await storage.pin(cid)).toBe(true)
+    expect((await storage.listFiles()).map((file) => [file.cid, file.state, file.pinned])).toEqual([[cid, 'whole', true]])
+    expect((await countAll(name)).blocks).toBe(4)
+    expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
+    expect(await storage.unpin(cid)).toBe(true)
+    expect((await storage.gc()).blocks).toBe(4)
+    expect(await storage.listFiles()).toEqual([])
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('after a store that was aborted half way', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const abort = new AbortController()
+    const reason = new Error('enough')
+    async function* source(): AsyncGenerator<Uint8Array> {
+      for (let count = 0; ; count++) {
+        yield randomBytes(MIB, 100 + count)
+        if (count === 40) abort.abort(reason)
+      }
+    }
+    expect(await rejection(storage.store(source(), { signal: abort.signal }))).toBe(reason)
+    await storage.gc()
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('after a store whose source failed half way', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const failure = new TypeError('the network went away')
+    async function* source(): AsyncGenerator<Uint8Array> {
+      for (let count = 0; count < 20; count++) yield randomBytes(MIB, 200 + count)
+      throw failure
+    }
+    expect(await rejection(storage.store(source()))).toBe(failure)
+    expect(await rejection(storage.storeDirectory([{ path: 'a', data: 'a' }, { path: 'b', data: source() }]))).toBe(failure)
+    expect(await rejection(storage.storeMany([{ data: 'a' }, { data: source() }]))).toBe(failure)
+    await storage.gc()
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('after a CAR that is damaged, cut off or incomplete', async () => {
+    const source = localStorageOf()
+    const cid = await source.store(randomBytes(20 * MIB, 22))
+    const car = new Uint8Array(await new Response(await source.exportCar(cid)).arrayBuffer())
+    const spoilt = car.slice()
+    spoilt[car.length - 5] = (spoilt[car.length - 5] ?? 0) ^ 1
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    for (const bad of [spoilt, car.subarray(0, car.length - 10), withoutLastBlock(car)]) {
+      expect(await rejection(storage.importCar(bad))).toBeInstanceOf(CarError)
+      await storage.gc()
+      expect(await countAll(name)).toEqual(NOTHING)
+    }
+    expect(await storage.importCar(car)).toEqual([cid])
+  })
+
+  it('after a writer was killed', async () => {
+    const name = freshName()
+    const worker = new Worker(new URL('./fixtures/slow-writer.ts', import.meta.url), { type: 'module' })
+    const half = new Promise((resolve, reject) => {
+      worker.addEventListener('message', (event) => resolve(event.data))
+      worker.addEventListener('error', (event) => reject(new Error(event.message)))
+    })
+    worker.postMessage({ cacheDir: name, after: 40 })
+    expect(await half).toBe('half way')
+    worker.terminate()
+    const [writer] = await ownersOfKind(name, 'writer')
+    expect(writer).toBeDefined()
+    expect((await countAll(name)).blocks).toBeGreaterThan(0)
+    // The browser lets go of a dead worker's locks when it gets there.
+    await navigator.locks.request(`ipfs-kit:${name}:owner:${writer}`, () => undefined)
+    const storage = localStorageOf({ cacheDir: name })
+    await storage.gc()
+    expect(await countAll(name)).toEqual(NOTHING)
+    expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 0, bytes: 0, files: 0 })
+  })
+
+  it('when a storage is closed while it stores', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    async function* source(): AsyncGenerator<Uint8Array> {
+      for (let count = 0; ; count++) {
+        yield randomBytes(MIB, 300 + count)
+        if (count === 20) void storage.close()
+      }
+    }
+    expect(await rejection(storage.store(source()))).toHaveProperty('name', 'ClosedError')
+    await storage.close()
+    await localStorageOf({ cacheDir: name }).gc()
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+})
+
+function utf8(part: string | Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  return typeof part === 'string' ? new TextEncoder().encode(part) : part
+}
+
+/** A CAR without its last block: whole in itself, but its root's DAG is not. */
+function withoutLastBlock(car: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  let at = 0
+  let last = 0
+  while (at < car.length) {
+    last = at
+    let [length, shift, byte] = [0, 0, 0x80]
+    while (byte >= 0x80) {
+      byte = car[at++] ?? 0
+      length += (byte & 0x7f) * 2 ** shift
+      shift += 7
+    }
+    at += length
+  }
+  return car.slice(0, last)
+}
+
+/** Small directories that share files, and the keys of each one's blocks as a storage of its own has them. */
+async function sharingDirectories(): Promise<{ cid: string; entries: { path: string; data: string }[]; keys: string[] }[]> {
+  const contents = []
+  for (let index = 0; index < 6; index++) {
+    const entries = [0, 1, 2].map((step) => ({ path: `f${step}`, data: `file ${(index + step) % 6}` }))
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const cid = await storage.storeDirectory(entries)
+    contents.push({ cid, entries, keys: await blockKeys(`${name}/blocks`) })
+    expect(contents.at(-1)?.keys).toContain(keyOf(cid))
+  }
+  return contents
+}
