@@ -26,7 +26,12 @@ const FIRST_PORT = 4173
  */
 export async function startDemo({ port, host = 'localhost', open = false, build: wanted = true, outDir = join(DEMO, 'dist') } = {}) {
   if (!existsSync(join(DEMO, 'index.html'))) throw new Error('demo/index.html is missing: is this a whole checkout?')
-  if (wanted) await build({ root: DEMO, logLevel: 'warn', build: { outDir, emptyOutDir: true } })
+  if (wanted)
+    await build({
+      root: DEMO,
+      logLevel: 'warn',
+      build: { outDir, emptyOutDir: true, rolldownOptions: { checks: { pluginTimings: false } } },
+    })
   const server = await preview({
     root: DEMO,
     logLevel: 'warn',

@@ -67,3 +67,12 @@ export const PORT_WINDOW_CHUNKS = 2
 
 /** File layouts kept in memory. One of a 1 GiB file takes about 100 kB. */
 export const LAYOUT_CACHE_ENTRIES = 64
+
+/** Milliseconds that a Helia node may take to stop before it is left behind. */
+export const STOP_TIMEOUT_MS = 5_000
+
+/** Milliseconds of silence after which another gateway is asked beside one, at most; else a quarter of the time until the first block. */
+export const MAX_SILENCE_MS = 3_000
+
+/** Gateways that delivered and are asked first. More would only be asked where all of these fail. */
+export const RELIABLE_GATEWAYS = 4

@@ -1,9 +1,9 @@
 // What answers content: bytes, streams, Blobs, CARs, directories. What the network supplied on the way is kept.
 import type { CID } from 'multiformats/cid'
 import { MissingBlockError } from './blocks/blocks.ts'
+import { answerStream, type AnswerStream } from './answer-stream.ts'
 import { parseContentPath, type ParsedPath } from './cid.ts'
 import type { Content } from './content.ts'
-import { UnavailableError } from './errors.ts'
 import { exportCar } from './files/car.ts'
 import { listDirectory, resolvePath } from './files/directory.ts'
 import { openFile, readInto, readRange, type FileLayout } from './files/read.ts'
@@ -53,11 +53,14 @@ export async function retrieve(operation: Operation, path: ContentPath, options:
   })
 }
 
-/**
- * A stream that keeps what was fetched when it ends: as a whole entry where it was read to the end from the start, else as a part. `end` is called
- * when the stream is over, whichever way.
- */
-export async function stream(operation: Operation, path: ContentPath, options: RetrieveOptions, end: () => void): Promise<ReadableStream<Bytes> | null> {
+/** Resolves the path and answers a stream over what `open` makes of it; null where it is nowhere. */
+async function streamed(
+  operation: Operation,
+  path: ContentPath,
+  options: LookupOptions,
+  end: () => void,
+  open: (found: Found) => Promise<Pick<AnswerStream, 'next' | 'stop'> & { isWhole: () => boolean }>,
+): Promise<ReadableStream<Bytes> | null> {
   const parsed = parseContentPath(path)
   const content = operation.content(parsed.cid, options)
   try {
@@ -68,59 +71,40 @@ export async function stream(operation: Operation, path: ContentPath, options: R
       return null
     }
     const { cid, nodes } = resolved
-    const file = await openFile(content, cid, { signal: operation.signal })
-    const pieces = readRange(content, file, options.offset ?? 0, options.length, readOptions(operation, file, options))
-    // The first window is read before the answer, so that content nobody has is null here as it is for retrieve.
-    const first = await pieces.next()
+    const { next, stop, isWhole } = await open({ content, cid, nodes })
     operation.touch(parsed.cid)
-    let bytes = 0
-    let finished = false
-    const finish = async (whole: boolean): Promise<void> => {
-      if (finished) return
-      finished = true
-      try {
-        await content.keep(cid, nodes, whole)
-      } finally {
-        end()
-      }
-    }
-    let held: IteratorResult<Bytes> | undefined = first
-    return new ReadableStream<Bytes>(
-      {
-        async pull(controller) {
-          try {
-            operation.signal.throwIfAborted()
-            const next = held ?? (await pieces.next())
-            held = undefined
-            if (next.done === true) {
-              await finish(bytes === file.size)
-              controller.close()
-              return
-            }
-            bytes += next.value.byteLength
-            controller.enqueue(next.value)
-          } catch (error) {
-            finished = true
-            await content.drop().catch(() => undefined)
-            end()
-            throw error instanceof MissingBlockError
-              ? new UnavailableError(`block ${error.cid.toString()} of ${parsed.cid.toString()} is missing: the stream ends here`, parsed.cid.toString(), [error])
-              : error
-          }
-        },
-        async cancel() {
-          await pieces.return(undefined)
-          await finish(false)
-        },
-      },
-      { highWaterMark: 0 },
-    )
+    const keep = (finished: boolean): Promise<void> => content.keep(cid, nodes, finished && isWhole())
+    return answerStream({ operation, cid: parsed.cid.toString(), content, next, stop, keep, end })
   } catch (error) {
     await content.drop()
     end()
     if (error instanceof MissingBlockError) return null
     throw error
   }
+}
+
+/** A stream that keeps what was fetched: as a whole entry where all of it was read, else as a part. */
+export async function stream(
+  operation: Operation,
+  path: ContentPath,
+  options: RetrieveOptions,
+  end: () => void,
+): Promise<ReadableStream<Bytes> | null> {
+  return streamed(operation, path, options, end, async ({ content, cid }) => {
+    const file = await openFile(content, cid, { signal: operation.signal })
+    const range = readRange(content, file, options.offset ?? 0, options.length, readOptions(operation, file, options))
+    // The first window is read before the answer, so that content nobody has is null here as it is for retrieve.
+    let ahead: IteratorResult<Bytes> | undefined = await range.next()
+    let bytes = 0
+    const next = async (): Promise<Bytes | undefined> => {
+      const piece = ahead ?? (await range.next())
+      ahead = undefined
+      if (piece.done === true) return undefined
+      bytes += piece.value.byteLength
+      return piece.value
+    }
+    return { next, stop: () => range.return(undefined), isWhole: () => bytes === file.size }
+  })
 }
 
 export async function blob(
@@ -155,55 +139,20 @@ export async function directory(operation: Operation, path: ContentPath, options
 }
 
 /** A CAR of the whole DAG. null where its root is nowhere; what is missing later errors the stream. */
-export async function car(operation: Operation, path: ContentPath, onProgress: ((progress: Progress) => void) | undefined, end: () => void): Promise<ReadableStream<Bytes> | null> {
-  const parsed = parseContentPath(path)
-  const content = operation.content(parsed.cid)
-  try {
-    const resolved = await resolvePath(content, parsed.cid, parsed.segments, { signal: operation.signal })
-    const [root] = resolved === null ? [] : await content.getMany([resolved.cid], { signal: operation.signal })
-    if (resolved === null || root === undefined) {
-      await content.drop()
-      end()
-      return null
-    }
-    const pieces = exportCar(content, resolved.cid, { signal: operation.signal, ...(onProgress === undefined ? {} : { onProgress: (bytes: number) => onProgress({ bytes, phase: 'retrieve' }) }) })
-    return endWith(pieces, parsed, () => content.keep(resolved.cid, resolved.nodes, true).finally(end))
-  } catch (error) {
-    await content.drop()
-    end()
-    if (error instanceof MissingBlockError) return null
-    throw error
-  }
-}
-
-/** Passes a stream through, runs `finish` when it is over, and gives a missing block the error of the contract. */
-function endWith(source: ReadableStream<Bytes>, parsed: ParsedPath, finish: () => Promise<void>): ReadableStream<Bytes> {
-  const reader = source.getReader()
-  return new ReadableStream<Bytes>(
-    {
-      async pull(controller) {
-        try {
-          const next = await reader.read()
-          if (!next.done) {
-            controller.enqueue(next.value)
-            return
-          }
-          await finish()
-          controller.close()
-        } catch (error) {
-          await finish().catch(() => undefined)
-          throw error instanceof MissingBlockError
-            ? new UnavailableError(`block ${error.cid.toString()} of ${parsed.cid.toString()} is missing: the CAR ends here`, parsed.cid.toString(), [error])
-            : error
-        }
-      },
-      async cancel(reason) {
-        await reader.cancel(reason)
-        await finish()
-      },
-    },
-    { highWaterMark: 0 },
-  )
+export async function car(
+  operation: Operation,
+  path: ContentPath,
+  onProgress: ((progress: Progress) => void) | undefined,
+  end: () => void,
+): Promise<ReadableStream<Bytes> | null> {
+  return streamed(operation, path, {}, end, async ({ content, cid }) => {
+    const [root] = await content.getMany([cid], { signal: operation.signal })
+    if (root === undefined) throw new MissingBlockError(cid)
+    const report = onProgress === undefined ? {} : { onProgress: (bytes: number) => onProgress({ bytes, phase: 'retrieve' }) }
+    const reader = exportCar(content, cid, { signal: operation.signal, ...report }).getReader()
+    const next = async (): Promise<Bytes | undefined> => (await reader.read()).value
+    return { next, stop: () => reader.cancel(), isWhole: () => true }
+  })
 }
 
 function readOptions(

@@ -6,6 +6,7 @@ import { describeHere, nameHere } from './content.ts'
 import { CarError, InvalidSourceError } from './errors.ts'
 import { importCarBlocks } from './files/car.ts'
 import { importDirectory, importFile } from './files/import.ts'
+import { iterated } from './files/pieces.ts'
 import { checkSource, sourceMediaType, sourceSize } from './files/source.ts'
 import { checkOptions, type Operation } from './operation.ts'
 import type { Cancellable, Progress, Source, StoreOptions } from './types.ts'
@@ -13,6 +14,9 @@ import type { Cancellable, Progress, Source, StoreOptions } from './types.ts'
 const STORE_OPTIONS = ['filename', 'pin', 'holder', 'mediaType', 'signal', 'onProgress'] as const
 const SHA2_256 = 0x12
 const RAW = 0x55
+
+/** Asynchronous where they come through a worker's port. */
+type Item = { data: Source } & StoreOptions
 
 export function checkStoreOptions(method: string, options: StoreOptions | undefined): void {
   checkOptions(method, options, STORE_OPTIONS)
@@ -25,11 +29,12 @@ export async function storeFile(operation: Operation, data: Source, options: Sto
   })
 }
 
-export async function storeMany(operation: Operation, items: Iterable<{ data: Source } & StoreOptions>, options: Cancellable): Promise<string[]> {
+export async function storeMany(operation: Operation, items: Iterable<Item> | AsyncIterable<Item>, options: Cancellable): Promise<string[]> {
+  checkIterable('storeMany', items)
   return write(operation, async (writer) => {
     const contents: KeptContent[] = []
     let before = 0
-    for (const item of items) {
+    for await (const item of iterated(items, operation.signal)) {
       if (typeof item !== 'object' || item === null || !('data' in item)) {
         throw new InvalidSourceError(`item ${contents.length} of storeMany() is no object with 'data'`)
       }
@@ -57,6 +62,7 @@ export async function storeDirectory(
   entries: Iterable<{ path: string; data: Source }> | AsyncIterable<{ path: string; data: Source }>,
   options: StoreOptions,
 ): Promise<string> {
+  checkIterable('storeDirectory', entries)
   return write(operation, async (writer) => {
     const { cid, size } = await importDirectory(entries, writer, { signal: operation.signal, onProgress: progressOf(options, undefined) })
     const content = keep(operation, writer, cid, 'directory', size, options)
@@ -83,6 +89,11 @@ export async function importCar(operation: Operation, source: Source, options: S
     }
     return { contents, answer: contents.map((content) => content.cid) }
   })
+}
+
+function checkIterable(method: string, items: unknown): void {
+  if (typeof items === 'object' && items !== null && (Symbol.iterator in items || Symbol.asyncIterator in items)) return
+  throw new InvalidSourceError(`${method}() takes an iterable of objects, not ${items === null ? 'null' : typeof items}`)
 }
 
 /** Runs `work` with a writer of its own, and commits what it answers; undoes everything where it throws. */

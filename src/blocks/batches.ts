@@ -44,15 +44,24 @@ export class Batches {
       [...blocks].map(([key, bytes]) => [key, bytes.byteLength]),
       here,
     )
-    await records.putMany(missing.flatMap((key) => ({ key, bytes: blocks.get(key) ?? new Uint8Array(0) })))
-    for (const key of missing) {
-      if (here.has(key)) continue
+    const written = missing.flatMap((key) => ({ key, bytes: blocks.get(key) ?? new Uint8Array(0) }))
+    const fresh = await records.putMany(written)
+    written.forEach(({ bytes }, index) => {
+      if (fresh[index] !== true) return
       this.#added.blocks++
-      this.#added.bytes += blocks.get(key)?.byteLength ?? 0
-    }
+      this.#added.bytes += bytes.byteLength
+    })
     const noted = await catalog.damaged()
     const healed = keys.filter((key) => noted.has(key))
     if (healed.length > 0) await catalog.noteWhole(healed)
+  }
+
+  /** Puts what was written since the last batch was named into the usage, for an owner who may not name another one for long. */
+  async report(): Promise<void> {
+    if (this.#added.blocks === 0) return
+    const added = this.#added
+    this.#added = { bytes: 0, blocks: 0 }
+    await this.#store.catalog.count(added)
   }
 
   /** Names those of the blocks that are here; answers which. The caller holds the shared lock. */

@@ -55,12 +55,18 @@ export class BlockRecords {
     return this.#read((store) => result(store.count()))
   }
 
-  /** All of them or none, in one transaction. */
-  async putMany(blocks: readonly { key: BlockKey; bytes: Bytes }[]): Promise<void> {
-    if (blocks.length === 0) return
-    await this.database.run(this.#store, 'readwrite', async (tx) => {
+  /** All of them or none, in one transaction. Answers which were not here before: another writer may have been first. */
+  async putMany(blocks: readonly { key: BlockKey; bytes: Bytes }[]): Promise<boolean[]> {
+    if (blocks.length === 0) return []
+    return this.database.run(this.#store, 'readwrite', async (tx) => {
       const store = tx.objectStore(this.#store)
-      await Promise.all(blocks.map(({ key, bytes }) => result(store.put(bytes, key))))
+      return Promise.all(
+        blocks.map(async ({ key, bytes }) => {
+          const before = result(store.getKey(key))
+          const put = result(store.put(bytes, key))
+          return (await Promise.all([before, put]))[0] === undefined
+        }),
+      )
     })
   }
 

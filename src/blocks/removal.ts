@@ -80,7 +80,7 @@ export async function freeForeign(store: LocalBlockstore, options: RemovalOption
     after = keys.at(-1)
     if (after === undefined) return freed
     await store.locks.exclusive(async () => {
-      const free = await unneeded(store, keys, undefined, options.pinnedByHelia, true)
+      const free = await unneeded(store, keys, { pinnedByHelia: options.pinnedByHelia, foreign: true })
       const lengths = await lengthsOf(store, free)
       await store.records.deleteMany(free)
       await store.catalog.write(['foreign', 'damaged'], async (tx) => {
@@ -96,9 +96,9 @@ export async function freeForeign(store: LocalBlockstore, options: RemovalOption
   }
 }
 
-/** Frees those of the blocks that nobody names any more. The caller holds the exclusive lock. */
-export async function freeUnnamed(store: LocalBlockstore, keys: readonly BlockKey[], pinnedByHelia: PinnedByHelia): Promise<Freed> {
-  const free = await unneeded(store, keys, undefined, pinnedByHelia, false)
+/** Frees those of the blocks that nobody but this owner names. The caller holds the exclusive lock, and takes the owner's names away after it. */
+export async function freeNamedBy(store: LocalBlockstore, owner: string, keys: readonly BlockKey[], pinnedByHelia: PinnedByHelia): Promise<Freed> {
+  const free = await unneeded(store, keys, { pinnedByHelia, owner })
   const lengths = await lengthsOf(store, free)
   const here = await store.records.deleteMany(free)
   const freed: Freed = { blocks: here.filter(Boolean).length, bytes: lengths.reduce((sum, length) => sum + length, 0) }
@@ -142,7 +142,7 @@ async function freeStep(store: LocalBlockstore, id: string, step: readonly Refer
     })
   }
   const held = new Set<BlockKey>()
-  const free = await unneeded(store, [...sizes.keys()], held, pinnedByHelia, false)
+  const free = await unneeded(store, [...sizes.keys()], { pinnedByHelia, held })
   const unknown = free.filter((key) => (sizes.get(key) ?? -1) < 0)
   const lengths = await lengthsOf(store, unknown)
   unknown.forEach((key, index) => sizes.set(key, lengths[index] ?? 0))
@@ -165,23 +165,32 @@ async function freeStep(store: LocalBlockstore, id: string, step: readonly Refer
   return freed
 }
 
-/** Those that no owner but removals names, that are not foreign (or only those, for `foreign`), and that Helia does not pin. */
+interface Question {
+  pinnedByHelia: PinnedByHelia
+  /** Takes those that nothing but Helia's pins hold. */
+  held?: Set<BlockKey>
+  /** Foreign ones count like any other. */
+  foreign?: boolean
+  /** An owner that gives them up. */
+  owner?: string
+}
+
+/** Those that no owner but removals names, that are not foreign, and that Helia does not pin. */
 async function unneeded(
   store: LocalBlockstore,
   keys: readonly BlockKey[],
-  held: Set<BlockKey> | undefined,
-  pinnedByHelia: PinnedByHelia,
-  foreign: boolean,
+  { pinnedByHelia, held, foreign = false, owner }: Question,
 ): Promise<BlockKey[]> {
   const candidates = await store.catalog.read(['owners', 'references', 'foreign'], async (tx) => {
-    const removals = new Set(await result(tx.objectStore('owners').index('pending').getAllKeys('removal')))
+    const removals = new Set<IDBValidKey>(await result(tx.objectStore('owners').index('pending').getAllKeys('removal')))
+    if (owner !== undefined) removals.add(owner)
     const named = tx.objectStore('references').index('blocks')
     const needed = async (key: BlockKey): Promise<boolean> => {
       const few = (await result(named.getAllKeys(key, 8))) as [string, string][]
-      if (few.some(([owner]) => !removals.has(owner))) return true
+      if (few.some(([id]) => !removals.has(id))) return true
       if (few.length < 8) return !foreign && (await result(tx.objectStore('foreign').getKey(key))) !== undefined
       const all = (await result(named.getAllKeys(key))) as [string, string][]
-      return all.some(([owner]) => !removals.has(owner)) || (!foreign && (await result(tx.objectStore('foreign').getKey(key))) !== undefined)
+      return all.some(([id]) => !removals.has(id)) || (!foreign && (await result(tx.objectStore('foreign').getKey(key))) !== undefined)
     }
     const answers = await Promise.all(keys.map(needed))
     return keys.filter((_, index) => answers[index] === false)

@@ -231,6 +231,11 @@ export class Catalog {
     )
   }
 
+  /** Adds to the usage alone. */
+  async count(added: { bytes: number; blocks: number }): Promise<void> {
+    await this.write([], (tx) => addUsage(tx, { ...added, files: 0 }))
+  }
+
   usage(): Promise<Usage> {
     return this.read(['meta'], async (tx) => (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 })
   }

@@ -1,3 +1,3 @@
 // CARs out and in.
-export { exportCar, type CarOptions } from './car-export.ts'
-export { importCarBlocks, type ImportedCar } from './car-import.ts'
+export { exportCar } from './car-export.ts'
+export { importCarBlocks } from './car-import.ts'

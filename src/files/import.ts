@@ -6,7 +6,7 @@ import { sha256 } from 'multiformats/hashes/sha2'
 import type { BlockSink } from '../blocks/blocks.ts'
 import { RAW } from '../blocks/links.ts'
 import { InvalidPathError, InvalidSourceError } from '../errors.ts'
-import { HASHES_IN_FLIGHT } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, HASHES_IN_FLIGHT } from '../limits.ts'
 import type { Bytes, Source } from '../types.ts'
 import { following, type FollowingAbort } from './abort.ts'
 import { iterated } from './pieces.ts'
@@ -101,15 +101,37 @@ async function buildFile(source: Source, sink: BlockSink, progress: Progress): P
     },
   })
   try {
-    return await build([{ content }], sink, progress, {
+    const first = await content.next()
+    // A file of one chunk is its raw leaf, and the importer takes several times as long to find that out. A full chunk may not be the last.
+    if (first.done !== true && first.value.byteLength < CHUNK_SIZE_BYTES) {
+      const cid = await putLeaf(first.value, sink, progress)
+      progress.signal?.throwIfAborted()
+      return { cid, dagSize: BigInt(first.value.byteLength), isDirectory: false }
+    }
+    return await build([{ content: prepended(first, content) }], sink, progress, {
       // The chunks have the right size already; the importer's own chunker would copy them once more.
       chunker: (ready) => ready,
       bufferImporter: leaves(sink, progress, abort),
       blockWriteConcurrency: LEAVES_PER_BATCH,
     })
   } finally {
+    await content.return()
     abort.release()
   }
+}
+
+async function* prepended(first: IteratorResult<Bytes, void>, rest: AsyncIterable<Bytes>): AsyncGenerator<Bytes, void, undefined> {
+  if (first.done !== true) yield first.value
+  yield* rest
+}
+
+/** Puts a leaf once it is hashed and what goes `before` it was put. What failed there fails this one too, so that nothing is put after it. */
+async function putLeaf(chunk: Bytes, sink: BlockSink, progress: Progress, before?: Promise<unknown>): Promise<CID> {
+  const cid = CID.createV1(RAW, await sha256.digest(chunk))
+  await before
+  await sink.put(cid, chunk)
+  progress.put(chunk.byteLength)
+  return cid
 }
 
 /**
@@ -155,19 +177,11 @@ async function build(candidates: ImportCandidateStream, sink: BlockSink, progres
 function leaves(sink: BlockSink, progress: Progress, abort: FollowingAbort): BufferImporter {
   return async function* ({ content }) {
     const inFlight = new Set<Promise<unknown>>()
-    let before: Promise<unknown> = Promise.resolve()
-    const store = async (chunk: Bytes, turn: Promise<unknown>): Promise<CID> => {
-      const cid = CID.createV1(RAW, await sha256.digest(chunk))
-      // What failed before rejects this one too: nothing is put after a failure.
-      await turn
-      await sink.put(cid, chunk)
-      progress.put(chunk.byteLength)
-      return cid
-    }
+    let before: Promise<unknown> | undefined
     try {
       for await (const chunk of content as AsyncIterable<Bytes>) {
         const size = BigInt(chunk.byteLength)
-        const stored = store(chunk, before)
+        const stored = putLeaf(chunk, sink, progress, before)
         before = stored
         inFlight.add(stored)
         stored.then(

@@ -3,8 +3,11 @@ import { InvalidSourceError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES } from '../limits.ts'
 import { inBackground, raced } from './abort.ts'
 
-/** Bytes of a Blob read at once: fewer round trips to the browser process than one a chunk. */
-const BLOB_SLICE_BYTES = 4 * CHUNK_SIZE_BYTES
+/**
+ * Bytes of a Blob opened as one stream. Where a Blob's stream ignores back-pressure, this much is in memory. Measured in Chromium: as fast as the
+ * whole Blob as a stream, and twice as fast as arrayBuffer() of slices of 4 MiB, since each opening takes time.
+ */
+const BLOB_SLICE_BYTES = 64 * CHUNK_SIZE_BYTES
 
 /** Characters encoded at once: at most three bytes each. */
 const STRING_SLICE_CHARACTERS = CHUNK_SIZE_BYTES / 2
@@ -140,11 +143,12 @@ async function* checked(items: AsyncIterable<unknown>): AsyncGenerator<Uint8Arra
 async function* slices(blob: Blob, signal: AbortSignal | undefined): AsyncGenerator<Uint8Array, void, undefined> {
   for (let offset = 0; offset < blob.size; offset += BLOB_SLICE_BYTES) {
     const end = Math.min(offset + BLOB_SLICE_BYTES, blob.size)
-    const bytes = new Uint8Array(await raced(blob.slice(offset, end).arrayBuffer(), signal))
-    if (bytes.byteLength !== end - offset) {
-      throw new InvalidSourceError(`file changed while it was read: bytes ${offset} to ${end} gave ${bytes.byteLength}`)
+    let read = 0
+    for await (const bytes of checked(streamed(blob.slice(offset, end).stream(), signal))) {
+      read += bytes.byteLength
+      yield bytes
     }
-    yield bytes
+    if (read !== end - offset) throw new InvalidSourceError(`file changed while it was read: bytes ${offset} to ${end} gave ${read}`)
   }
 }
 

@@ -40,7 +40,8 @@ class Operation implements FetchOperation {
   readonly #signal: AbortSignal | undefined
   /** Ends of the fetches under way that wait for the first block of all. */
   readonly #deadlines = new Set<Deadline>()
-  #startedAt: number | undefined
+  /** When those began to wait. */
+  #startedAt = 0
   #hasBlock = false
 
   constructor(backend: Backend, turns: Turns, timeoutMs: number, signal: AbortSignal | undefined) {
@@ -118,7 +119,8 @@ class Operation implements FetchOperation {
   #deadline(): Deadline {
     const deadline = new Deadline(this.#timeoutMs)
     if (this.#signal !== undefined || this.#hasBlock) return deadline
-    this.#startedAt ??= performance.now()
+    // Nobody waits: what was answered before, if only that nobody has it, was an answer in time.
+    if (this.#deadlines.size === 0) this.#startedAt = performance.now()
     deadline.set(Math.max(0, this.#timeoutMs - (performance.now() - this.#startedAt)))
     this.#deadlines.add(deadline)
     return deadline

@@ -2,13 +2,10 @@
 import type { BlockBroker, CreateSessionOptions, Provider, Router, Routing, SessionBlockBroker } from 'helia'
 import type { CID } from 'multiformats/cid'
 import { IntegrityError } from '../errors.ts'
-import { MAX_NETWORK_BLOCK_BYTES } from '../limits.ts'
+import { MAX_NETWORK_BLOCK_BYTES, RELIABLE_GATEWAYS } from '../limits.ts'
 import { FETCHED, NoGatewayError } from './fetch.ts'
 import type { FetchOptions, FetchReceiver } from './fetch.ts'
 import { hedge } from './hedge.ts'
-
-/** Gateways that delivered and are asked first. More would only be asked where all of these fail. */
-const RELIABLE_GATEWAYS = 4
 
 /** The code of a CID whose identity digest is the URL of a gateway. */
 const GATEWAY_CODE = 0x0920
@@ -183,7 +180,8 @@ function receiverOf(options: FetchOptions | undefined): FetchReceiver | undefine
 /** Helia's broker gathers what went wrong; with one gateway there is one of them at most. */
 function messageOf(cause: unknown): string {
   if (cause instanceof AggregateError && cause.errors.length > 0) return messageOf(cause.errors[0])
-  return cause instanceof Error ? cause.message : String(cause)
+  // Who was asked for what is said already.
+  return cause instanceof Error ? cause.message.replace(/^Unable to fetch raw block for CID \S+ - /, '') : String(cause)
 }
 
 function nameOf(provider: Provider): string {

@@ -6,14 +6,13 @@ import type * as HeliaPackage from 'helia'
 import type { BlockBroker, Helia, Provider, Router, Routing } from 'helia'
 import * as json from 'multiformats/codecs/json'
 import { sha512 } from 'multiformats/hashes/sha2'
-import type { IpfsSettings } from '../options.ts'
-import type { NodeStores, StartableNode } from './node.ts'
-import { HeliaMissingError } from './node.ts'
+import { MAX_SILENCE_MS } from '../limits.ts'
 import { GatewayBroker, observed } from './gateways.ts'
+import { HeliaMissingError, messageOf } from './node.ts'
+import type { MakeNode } from './node.ts'
 
-/** Of `retrieveTimeoutMs`, the part that a silent gateway or router has before the next is asked; and the most it may be. */
+/** Of `retrieveTimeoutMs`, the part that a silent gateway or router has before the next is asked. */
 const SILENCE_PART = 0.25
-const MAX_SILENCE_MS = 3_000
 
 interface Components {
   routing: Routing
@@ -31,7 +30,7 @@ interface HttpParts {
  *
  * @throws HeliaMissingError where it is not installed or can't be loaded
  */
-export async function loadHelia(): Promise<(stores: NodeStores, settings: IpfsSettings) => { node: StartableNode; restartable: boolean }> {
+export async function loadHelia(): Promise<MakeNode> {
   const { createHelia, createHeliaLight, withHTTP } = await load()
 
   return (stores, settings) => {
@@ -51,7 +50,10 @@ export async function loadHelia(): Promise<(stores: NodeStores, settings: IpfsSe
     const init = {
       blockstore: stores.blockstore,
       datastore: stores.datastore,
-      routers: [noRouter, ...strict.routers.map((router, index) => named(router, delegatedRouters?.[index] ?? 'of IPFS', silenceMs))],
+      routers: [
+        noRouter,
+        ...strict.routers.map((router, index) => named(router, delegatedRouters?.[index] ?? "of Helia's defaults", silenceMs)),
+      ],
       blockBrokers: [
         (components: Components) =>
           new GatewayBroker({
@@ -106,8 +108,9 @@ async function load(): Promise<typeof HeliaPackage & typeof HttpPackage> {
     // Both must stand here as they are, inside a try: bundlers then let an optional peer be absent.
     modules = await Promise.all([import('helia'), import('@helia/http')])
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new HeliaMissingError(`helia and @helia/http can't be loaded (${reason}): install both to reach the IPFS network`, { cause })
+    throw new HeliaMissingError(`helia and @helia/http can't be loaded (${messageOf(cause)}): install both to reach the IPFS network`, {
+      cause,
+    })
   }
   // A bundler's stub for an absent package exports nothing.
   const [helia, http] = modules

@@ -8,9 +8,9 @@ import { Database, result } from '../catalog/database.ts'
 /** Prefix of the keys under which Helia counts the pins of a block. */
 export const PINNED_BLOCK = '/pinned-block/'
 
-/** The database of the datastore, which gets its layout here where Helia never ran. */
+/** The database of the datastore, of whatever version; it gets its layout here where Helia never ran. */
 export function datastoreDatabase(name: string, factory: IDBFactory): Database {
-  return new Database({ name, factory, version: 1, upgrade: (db) => void db.createObjectStore(name) })
+  return new Database({ name, factory, upgrade: (db) => void db.createObjectStore(name) })
 }
 
 export function heliaPins(database: Database): PinnedByHelia {

@@ -10,7 +10,7 @@ import { Batches } from '../blocks/batches.ts'
 import type { BlockKey } from '../blocks/blocks.ts'
 import type { LocalBlockstore } from '../blocks/local-blockstore.ts'
 import { blockKey, keyMultihash } from '../blocks/records.ts'
-import { freeUnnamed, type PinnedByHelia } from '../blocks/removal.ts'
+import { freeNamedBy, type PinnedByHelia } from '../blocks/removal.ts'
 import { newOwnerId } from '../catalog/catalog.ts'
 import { result } from '../catalog/database.ts'
 import type { Held, Locks } from '../catalog/locks.ts'
@@ -167,28 +167,30 @@ export class SessionBlockstore implements Blockstore {
       if (puts.size > 0) await this.#batches.write(puts)
       const here = asks.size > 0 ? await this.#batches.nameHere(new Map([...asks].map((key) => [key, -1]))) : new Set<BlockKey>()
       for (const key of [...puts.keys(), ...here]) this.#named.add(key)
+      if (this.#puts.size === 0) await this.#batches.report()
       return here
     })
     this.#current = work
     return work
   }
 
-  /** Drops the session's own names, then frees what nobody else names. */
+  /** Frees what nobody else names, then drops the session's own names: cut off in between, they are still there to free by. */
   async #deleteBatch(cids: readonly CID[]): Promise<void> {
     if (cids.length === 0) return
-    const keys = new Set(cids.map(blockKey))
+    const keys = [...new Set(cids.map(blockKey))]
     await this.#current.catch(() => undefined)
     await this.#store.locks.exclusive(async () => {
-      const mine = await this.#forget(keys)
-      await freeUnnamed(this.#store, mine, this.#pinnedByHelia)
+      const owners = await this.#store.catalog.ownersOf(keys)
+      const mine = keys.filter((_, index) => owners[index]?.some((owner) => owner.id === this.#id))
+      await freeNamedBy(this.#store, this.#id, mine, this.#pinnedByHelia)
+      await this.#forget(mine)
     })
   }
 
-  async #forget(keys: ReadonlySet<BlockKey>): Promise<BlockKey[]> {
+  async #forget(keys: readonly BlockKey[]): Promise<void> {
     for (const key of keys) this.#named.delete(key)
-    return this.#store.catalog.write(['references'], async (tx) => {
+    await this.#store.catalog.write(['references'], async (tx) => {
       const references = tx.objectStore('references')
-      const mine: BlockKey[] = []
       for (const key of keys) {
         const names = (await result(references.index('blocks').getAllKeys(key))) as [string, string][]
         for (const name of names) {
@@ -200,10 +202,8 @@ export class SessionBlockstore implements Blockstore {
           reference.sizes.splice(index, 1)
           if (reference.blocks.length === 0) references.delete(name)
           else references.put(reference)
-          mine.push(key)
         }
       }
-      return mine
     })
   }
 }

@@ -1,13 +1,11 @@
 // The life of the Helia node: started in the background, stopped while offline, started again, and why there is none.
 import { ClosedError } from '../errors.ts'
+import { STOP_TIMEOUT_MS } from '../limits.ts'
 import type { IpfsSettings } from '../options.ts'
 import type { HeliaNode } from '../types.ts'
 import { settlesWithin } from './abort.ts'
-import { HeliaMissingError } from './node.ts'
+import { HeliaMissingError, loadNode, messageOf } from './node.ts'
 import type { LoadNode, NodeStores, StartableNode } from './node.ts'
-
-/** How long a node may take to stop before it is left behind. */
-const STOP_TIMEOUT_MS = 5_000
 
 export interface HeliaStatus {
   running: boolean
@@ -49,6 +47,8 @@ export class HeliaBackend {
   #isWanted = false
   #isClosed = false
   #isOnline = true
+  /** What the page said before the start: a worker may not know it by itself. */
+  #told: boolean | undefined
   /** Counts how often the network went away: an attempt that met this says nothing about Helia. */
   #outages = 0
   #failure: Failure | undefined
@@ -73,7 +73,7 @@ export class HeliaBackend {
     if (this.#isClosed) return
     if (!this.#isWanted) {
       this.#isWanted = true
-      this.#isOnline = isDeviceOnline()
+      this.#isOnline = this.#told ?? isDeviceOnline()
       globalThis.addEventListener?.('online', this.#onOnline)
       globalThis.addEventListener?.('offline', this.#onOffline)
     }
@@ -82,7 +82,11 @@ export class HeliaBackend {
 
   /** The network came or went. Browsers tell windows, and not every worker: the page tells those. */
   setOnline(isOnline: boolean): void {
-    if (this.#isClosed || !this.#isWanted) return
+    if (this.#isClosed) return
+    if (!this.#isWanted) {
+      this.#told = isOnline
+      return
+    }
     if (this.#isOnline && !isOnline) this.#outages++
     this.#isOnline = isOnline
     if (isOnline) return this.#tryAgain()
@@ -186,7 +190,7 @@ export class HeliaBackend {
     this.#isAttempting = true
     try {
       if (this.#made === undefined) {
-        const make = await (this.#init.loadNode ?? loadDefault)()
+        const make = await (this.#init.loadNode ?? loadNode)()
         if (isStale()) return
         this.#stores ??= await this.#init.openStores()
         if (isStale()) return
@@ -261,21 +265,7 @@ function isDeviceOnline(): boolean {
   return (globalThis as { navigator?: { onLine?: boolean } }).navigator?.onLine ?? true
 }
 
-async function loadDefault(): ReturnType<LoadNode> {
-  let module
-  try {
-    module = await import('./helia-node.ts')
-  } catch (cause) {
-    throw new HeliaMissingError(`the part that runs Helia can't be loaded: ${messageOf(cause)}`, { cause })
-  }
-  return module.loadHelia()
-}
-
 function failureOf(cause: unknown): Failure {
   if (cause instanceof HeliaMissingError) return { fallbackReason: 'helia-unavailable', fallbackDetail: cause.message }
   return { fallbackReason: 'helia-failed', fallbackDetail: `Helia did not start: ${messageOf(cause)}` }
-}
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause)
 }

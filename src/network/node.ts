@@ -20,10 +20,25 @@ export interface StartableNode extends HeliaNode {
 /** Makes a node over the stores. `restartable`: it runs again as the same object after a stop. */
 export type MakeNode = (stores: NodeStores, settings: IpfsSettings) => { node: StartableNode; restartable: boolean }
 
-/** Loads what making a node needs. @throws HeliaMissingError */
+/** Loads what making a node needs, or throws HeliaMissingError. */
 export type LoadNode = () => Promise<MakeNode>
 
 /** Helia is not installed, or its chunk can't be loaded. */
 export class HeliaMissingError extends Error {
   override readonly name = 'HeliaMissingError'
+}
+
+/** Loads Helia behind a chunk of its own, which nothing needs before. */
+export async function loadNode(): Promise<MakeNode> {
+  let module
+  try {
+    module = await import('./helia-node.ts')
+  } catch (cause) {
+    throw new HeliaMissingError(`the part that runs Helia can't be loaded: ${messageOf(cause)}`, { cause })
+  }
+  return module.loadHelia()
+}
+
+export function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause)
 }

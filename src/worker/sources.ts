@@ -8,7 +8,7 @@ import type { Bytes } from '../types.ts'
 /** What the store reads from a Response beside its body. */
 const HEADERS = ['content-type', 'content-length', 'content-encoding']
 
-export type Crossing = { value: unknown; transfer: Transferable[] } | { open: () => AsyncIterator<Bytes>; headers?: [string, string][] }
+type Crossing = { value: unknown; transfer: Transferable[] } | { open: () => AsyncIterator<Bytes>; headers?: [string, string][] }
 
 /**
  * Nothing is opened here. A small buffer is copied now, a large one piece by piece while it is pulled; neither is ever detached.

@@ -320,7 +320,7 @@ describe('everything unneeded is freed', () => {
 
   it('after a writer was killed', async () => {
     const name = freshName()
-    const worker = new Worker(new URL('./fixtures/slow-writer.ts', import.meta.url), { type: 'module' })
+    const worker = new Worker(new URL('./fixtures/killed-worker.ts', import.meta.url), { type: 'module' })
     const half = new Promise((resolve, reject) => {
       worker.addEventListener('message', (event) => resolve(event.data))
       worker.addEventListener('error', (event) => reject(new Error(event.message)))

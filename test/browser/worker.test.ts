@@ -13,11 +13,11 @@ import {
   type StorageOptions,
 } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
+import { SCRIPT } from './fixtures/script.ts'
 import { countAll, freshName, NOTHING, randomBytes, same } from './support/stores.ts'
 
 const HELLO = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
 const MIB = 1024 * 1024
-const SCRIPT = new URL('./fixtures/worker.ts', import.meta.url)
 
 type Kind = 'dedicated' | 'shared' | 'port'
 type Options = StorageOptions & { cacheDir: string; late?: boolean }
@@ -233,7 +233,8 @@ describe.each<Kind>(['dedicated', 'shared', 'port'])('a storage in a worker, %s'
 
   it('goes offline and comes back online with the page', async () => {
     const { one } = start(kind, { config: { ipfs: { gateways: [], delegatedRouters: [] } } })
-    expect(await (await one.ready()).isAvailable()).toBe(true)
+    await one.ready()
+    expect(await one.isAvailable()).toBe(true)
     const told = (wanted: object): Promise<void> =>
       vi.waitFor(async () => expect(await one.getBackendStatus()).toMatchObject(wanted), { timeout: 20_000 })
     const onLine = vi.spyOn(navigator, 'onLine', 'get').mockReturnValue(false)

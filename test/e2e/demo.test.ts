@@ -1,5 +1,5 @@
 // Drives the demo in Chromium as a person would: store a model, leave, come back with the server gone, run it, delete it.
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BrowserContext, Page } from 'playwright'
@@ -74,7 +74,9 @@ test('a model is stored, survives the browser and the server, runs, and is delet
 
   expect(await first.page.locator('#model-cid').innerText()).toBe(cid)
   await first.page.getByRole('button', { name: 'Open its files' }).click()
-  const listed = await first.page.getByRole('list', { name: 'Files of the model' }).getByRole('listitem').all()
+  const list = first.page.getByRole('list', { name: 'Files of the model' })
+  await list.waitFor()
+  const listed = await list.getByRole('listitem').all()
   const shown = await Promise.all(
     listed.map(async (item) => [await item.locator('.entry-name').innerText(), await item.locator('.cid').getAttribute('title')]),
   )
@@ -134,13 +136,10 @@ test('a download cancelled half way, by keyboard, leaves nothing', async () => {
 })
 
 test('files of the user’s: stored, shown in every tab, downloaded, pinned, and a failed download explained', async () => {
-  const { page, errors } = await open('files', `${demo.url}?fallback`, { serviceWorkers: 'block' })
+  const url = `${demo.url}?fallback`
+  const { page, errors } = await open('files', url, { serviceWorkers: 'block' })
   await page.getByText('Browser storage only').waitFor()
-  const other = await context!.newPage()
-  await openDemo(context!, demo.url)
-  await other.goto(`${demo.url}?fallback`)
-  await other.getByText('Nothing is stored yet.').waitFor()
-  await page.goto(`${demo.url}?fallback`)
+  const { page: other } = await openDemo(page.context(), url, await page.context().newPage())
 
   const content = Buffer.from('Who controls the past controls the future.')
   await page.locator('#choose-files-input').setInputFiles({ name: 'quote.txt', mimeType: 'text/plain', buffer: content })
@@ -158,6 +157,17 @@ test('files of the user’s: stored, shown in every tab, downloaded, pinned, and
   await row.getByRole('button', { name: 'Delete' }).click()
   await page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click()
   await other.getByText('Nothing is stored yet.').waitFor()
+
+  const tree = join(folder, 'tree')
+  await mkdir(join(tree, 'leaves'), { recursive: true })
+  await writeFile(join(tree, 'leaves', 'one.txt'), 'one')
+  // In a tab behind, Chromium does not read folders.
+  await page.bringToFront()
+  await page.locator('#choose-folder-input').setInputFiles(tree)
+  await page.getByRole('button', { name: 'Open tree' }).click()
+  await page.getByRole('button', { name: 'Open leaves' }).click()
+  await page.getByRole('button', { name: 'Open one.txt' }).click()
+  await expect.poll(() => page.getByRole('region', { name: 'Preview of one.txt' }).innerText(), POLL).toBe('one')
 
   await page.route('**/model/**', (route) => route.abort())
   await page.getByRole('button', { name: 'Store the model' }).click()

@@ -57,8 +57,8 @@ export async function launch(
 }
 
 /** Opens the demo and waits until it shows what is stored. Errors of the page are gathered for the test to look at. */
-export async function openDemo(context: BrowserContext, url: string): Promise<{ page: Page; errors: string[] }> {
-  const page = context.pages()[0] ?? (await context.newPage())
+export async function openDemo(context: BrowserContext, url: string, tab?: Page): Promise<{ page: Page; errors: string[] }> {
+  const page = tab ?? context.pages()[0] ?? (await context.newPage())
   const errors: string[] = []
   page.on('pageerror', (error) => errors.push(error.message))
   await page.goto(url)

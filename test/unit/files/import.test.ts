@@ -162,13 +162,11 @@ describe('importDirectory', () => {
         const [ours, theirs] = await both(list.map(([dir, file]) => `${dir}${file}-`))
         expect(ours).toEqual(theirs)
       }),
-      { numRuns: 50 },
+      { numRuns: 25 },
     )
     const sharded = vectorNames(5000, 20, 20, 'x')
-    for (const list of [sharded, [...sharded.map((file) => `a/b/${file}`), 'a/c', 'd']]) {
-      const [ours, theirs] = await both(list)
-      expect(ours).toEqual(theirs)
-    }
+    const [ours, theirs] = await both([...sharded.map((file) => `a/b/${file}`), 'a/c', 'd'])
+    expect(ours).toEqual(theirs)
   })
 
   async function both(paths: string[]): Promise<{ cid: string | undefined; size: number; here: boolean }[]> {
@@ -187,7 +185,7 @@ describe('importDirectory', () => {
   it('counts subdirectories when it decides on sharding', async () => {
     const blocks = new MemoryBlocks()
     const { cid } = await importDirectory(
-      flat(Array.from({ length: 6000 }, (_, index) => `dir-${String(index).padStart(8, '0')}/x`)),
+      flat(Array.from({ length: 4800 }, (_, index) => `dir-${String(index).padStart(8, '0')}/x`)),
       blocks,
     )
     expect(blocks.get(cid).byteLength).toBeLessThan(262_144)
@@ -195,7 +193,7 @@ describe('importDirectory', () => {
     const child = await importDirectory(flat(['x']), blocks)
     let expected: CID | undefined
     const dagBuilder = async function* () {
-      for (let index = 0; index < 6000; index++) {
+      for (let index = 0; index < 4800; index++) {
         const path = `dir-${String(index).padStart(8, '0')}`
         yield async () => ({ path, cid: child.cid, size: BigInt(blocks.get(child.cid).byteLength + 1) })
       }

@@ -73,6 +73,16 @@ describe('chunks', () => {
     ).toBe(true)
   })
 
+  it('takes a Blob larger than what is opened of it at once', async () => {
+    const part = DATA.subarray(0, 2 * MIB)
+    let [bytes, wrong] = [0, 0]
+    for await (const chunk of chunks(new Blob([...Array<Uint8Array<ArrayBuffer>>(35).fill(part), DATA.subarray(0, 9)]))) {
+      if (!Buffer.from(chunk).equals(part.subarray(bytes % part.byteLength, (bytes % part.byteLength) + chunk.byteLength))) wrong++
+      bytes += chunk.byteLength
+    }
+    expect([bytes, wrong]).toEqual([70 * MIB + 9, 0])
+  })
+
   it('gives no empty chunk after a full one', async () => {
     for (const source of [DATA.subarray(0, MIB), streamOf(DATA.subarray(0, MIB)), new Blob([DATA.subarray(0, MIB)])]) {
       expect((await collect(chunks(source))).map((chunk) => chunk.byteLength)).toEqual([MIB])

@@ -237,6 +237,21 @@ describe('the bound', () => {
     expect(scene.contacts).toEqual([false, false])
   })
 
+  it('does not count the time between two fetches', async () => {
+    const scene = new Scene()
+    const operation = scene.fetcher.operation()
+    const first = operation.fetch(at(0))
+    await settle()
+    scene.question(0).receiver.absent('gateway a')
+    scene.question(0).refuse()
+    expect(await first).toBeNull()
+    await vi.advanceTimersByTimeAsync(10 * TIMEOUT_MS)
+    const second = operation.fetch(at(1))
+    await vi.advanceTimersByTimeAsync(TIMEOUT_MS - 1)
+    scene.question(1).answer(Uint8Array.of(1))
+    expect(await second).toEqual(Uint8Array.of(1))
+  })
+
   it('begins anew for those under way when the first block arrives, and for each further one', async () => {
     const scene = new Scene()
     const operation = scene.fetcher.operation()

@@ -1,12 +1,12 @@
 // The life of a node, with a node of our own that starts, fails and hangs on demand.
 import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { ClosedError } from '../../../src/errors.ts'
+import { STOP_TIMEOUT_MS } from '../../../src/limits.ts'
 import { HeliaBackend } from '../../../src/network/helia.ts'
 import { HeliaMissingError } from '../../../src/network/node.ts'
 import type { MakeNode, NodeStores, StartableNode } from '../../../src/network/node.ts'
 
 const START_TIMEOUT_MS = 10_000
-const STOP_TIMEOUT_MS = 5_000
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => {

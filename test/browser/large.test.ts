@@ -1,0 +1,179 @@
+// Large files: 256 MiB in and out in every way, written in transactions of many blocks; and buffers that their owner goes on writing.
+import { sha256 } from '@noble/hashes/sha2.js'
+import { afterEach, describe, expect, it } from 'vitest'
+import { IPFSKitStorage, type ContentStorage, type Source } from '../../src/index.ts'
+import { connect } from '../../src/worker/index.ts'
+import type { Order } from './fixtures/original-worker.ts'
+import { Keystream } from './support/keystream.ts'
+import { closeAll, countAll, freshName, localStorageOf } from './support/stores.ts'
+import { watchWrites } from './support/writes.ts'
+
+const MIB = 1024 * 1024
+const LARGE_BYTES = 256 * MIB
+/** As the stock ipfs-unixfs-importer and Node's SHA-256 have it for the first 256 MiB of the keystream of 'large-seed'. */
+const LARGE_CID = 'bafybeibhtwgcaiofsfvslgqga2fmzdfl2ha34iwthbq6twzi4h5viyaqui'
+const LARGE_SHA256 = 'd9e2d717ad0436b236920ab14e29150f31586a23e5c8cc0ace7b823963a34c7a'
+const LARGE_TIMEOUT_MS = 180_000
+
+/** 256 leaves and their root, and the 16 MiB of one transaction by its name in limits.ts. */
+const LARGE_BLOCKS = 257
+const BLOCKS_PER_TRANSACTION = 16
+
+/** Across a chunk border, many chunks, a read window's border, none, the very end and beyond it. */
+const RANGES: readonly (readonly [offset: number, length: number])[] = [
+  [MIB - 3, 7],
+  [5 * MIB - 1, 3 * MIB + 2],
+  [16 * MIB - 100, 200],
+  [64 * MIB, 0],
+  [200 * MIB + 12_345, 18 * MIB],
+  [LARGE_BYTES - 10, 10],
+  [LARGE_BYTES - 10, 100],
+]
+
+const endings: (() => void | Promise<void>)[] = []
+
+afterEach(async () => {
+  for (const ending of endings.splice(0).reverse()) await ending()
+  await closeAll()
+})
+
+/** A storage in a dedicated worker, deleted after the test. */
+function workerStorageOf(): ContentStorage {
+  const cacheDir = freshName()
+  const worker = new Worker(new URL('./fixtures/original-worker.ts', import.meta.url), { type: 'module' })
+  const client = connect(worker)
+  endings.push(
+    () => IPFSKitStorage.destroy(cacheDir),
+    () => worker.terminate(),
+    () => client.close(),
+  )
+  worker.postMessage({ order: 'serve', options: { cacheDir, forceFallback: true }, environment: {} } satisfies Order)
+  return client
+}
+
+function hex(digest: Uint8Array): string {
+  return [...digest].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+async function digestOf(bytes: Uint8Array<ArrayBuffer> | null): Promise<string> {
+  return bytes === null ? 'null' : hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes)))
+}
+
+async function digestOfStream(stream: ReadableStream<Uint8Array> | null): Promise<string> {
+  if (stream === null) return 'null'
+  const hash = sha256.create()
+  const reader = stream.getReader()
+  for (let next = await reader.read(); !next.done; next = await reader.read()) hash.update(next.value)
+  return hex(hash.digest())
+}
+
+/** One buffer of LARGE_BYTES, made piece by piece. */
+function largeBytes(keystream: Keystream): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(LARGE_BYTES)
+  for (let at = 0; at < LARGE_BYTES; at += MIB) bytes.set(keystream.bytes(at, MIB), at)
+  return bytes
+}
+
+async function checkRanges(storage: ContentStorage, keystream: Keystream): Promise<void> {
+  for (const [offset, length] of RANGES) {
+    const expected = keystream.bytes(offset, Math.min(length, LARGE_BYTES - offset))
+    const actual = await storage.retrieve(LARGE_CID, { offset, length })
+    expect([offset, actual?.byteLength]).toEqual([offset, expected.byteLength])
+    expect(await digestOf(actual)).toBe(await digestOf(new Uint8Array(expected)))
+  }
+}
+
+describe('256 MiB', () => {
+  it.each<[string, (keystream: Keystream) => Source]>([
+    ['one Uint8Array', largeBytes],
+    ['a Blob', (keystream) => new Blob(Array.from({ length: LARGE_BYTES / MIB }, (_, index) => new Blob([keystream.bytes(index * MIB, MIB)])))],
+    ['a stream', (keystream) => keystream.stream(LARGE_BYTES, 3 * MIB + 1)],
+  ])('from %s: stored in large transactions, retrieved whole, by ranges, as a stream and as a Blob', { timeout: LARGE_TIMEOUT_MS }, async (_, make) => {
+    const cacheDir = freshName()
+    const storage = localStorageOf({ cacheDir })
+    const keystream = await Keystream.of('large-seed')
+    const writes = watchWrites(`${cacheDir}/blocks`)
+    let reported = 0
+    const onProgress = ({ bytes }: { bytes: number }): void => {
+      reported = bytes
+    }
+    expect(await storage.store(make(keystream), { onProgress })).toBe(LARGE_CID)
+    writes.stop()
+    expect(reported).toBe(LARGE_BYTES)
+
+    // Each transaction but the last is full; no block is written twice, and none drags a larger buffer along.
+    expect(writes.puts.length).toBe(Math.ceil(LARGE_BLOCKS / BLOCKS_PER_TRANSACTION))
+    expect(writes.puts.slice(0, -1).every((puts) => puts === BLOCKS_PER_TRANSACTION)).toBe(true)
+    expect(writes.puts.reduce((sum, puts) => sum + puts, 0)).toBe(LARGE_BLOCKS)
+    expect(writes.bytes).toBeLessThan(LARGE_BYTES + MIB)
+    expect((await countAll(cacheDir)).blocks).toBe(LARGE_BLOCKS)
+
+    expect(await digestOf(await storage.retrieve(LARGE_CID))).toBe(LARGE_SHA256)
+    await checkRanges(storage, keystream)
+    expect(await digestOfStream(await storage.stream(LARGE_CID))).toBe(LARGE_SHA256)
+    const blob = await storage.blob(LARGE_CID)
+    expect(blob?.size).toBe(LARGE_BYTES)
+    expect(await digestOfStream(blob?.stream() ?? null)).toBe(LARGE_SHA256)
+  })
+
+  it('from one Uint8Array into a worker and back', { timeout: LARGE_TIMEOUT_MS }, async () => {
+    const storage = workerStorageOf()
+    const keystream = await Keystream.of('large-seed')
+    expect(await storage.store(largeBytes(keystream))).toBe(LARGE_CID)
+    expect(await digestOf(await storage.retrieve(LARGE_CID))).toBe(LARGE_SHA256)
+    await checkRanges(storage, keystream)
+    expect(await digestOfStream(await storage.stream(LARGE_CID))).toBe(LARGE_SHA256)
+  })
+})
+
+describe('a buffer that its owner goes on writing', () => {
+  const SIZE = 40 * MIB + 321
+  const CHUNKS = 41
+
+  /** Shared memory, which a page gets in this way without being isolated. */
+  function sharedBytes(): Uint8Array<ArrayBuffer> {
+    const pages = Math.ceil(SIZE / 65_536)
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages, shared: true })
+    expect(Object.prototype.toString.call(buffer)).toBe('[object SharedArrayBuffer]')
+    // TypeScript calls this an ArrayBuffer.
+    return new Uint8Array(buffer as ArrayBuffer, 0, SIZE)
+  }
+
+  it.each<[string, () => ContentStorage, () => Uint8Array<ArrayBuffer>]>([
+    ['in the page', localStorageOf, () => new Uint8Array(SIZE)],
+    ['shared, in the page', localStorageOf, sharedBytes],
+    ['into a worker', workerStorageOf, () => new Uint8Array(SIZE)],
+    ['shared, into a worker', workerStorageOf, sharedBytes],
+  ])('%s: the CID is that of what was copied, every block whole', async (_, storageOf, make) => {
+    const storage = storageOf()
+    const bytes = make()
+    bytes.set((await Keystream.of('changed')).bytes(0, SIZE))
+    let count = 0
+    // Each chunk is changed at its ends and in the middle, and no two chunks become the same.
+    const change = (): void => {
+      count++
+      for (let at = 0; at < SIZE; at += MIB / 2) bytes[at] = (bytes[at] ?? 0) + count
+      bytes[SIZE - 1] = count
+    }
+    const stored = storage.store(bytes, { filename: 'changed', onProgress: change })
+    change()
+    // And in every task until it is stored.
+    const { port1, port2 } = new MessageChannel()
+    port1.onmessage = () => {
+      change()
+      port2.postMessage(0)
+    }
+    port2.postMessage(0)
+    const cid = await stored
+    port1.close()
+    expect(count).toBeGreaterThan(CHUNKS)
+    expect(bytes.byteLength).toBe(SIZE)
+
+    const kept = await storage.retrieve(cid)
+    expect(kept?.byteLength).toBe(SIZE)
+    expect(await localStorageOf().store(kept ?? '')).toBe(cid)
+    expect(await storage.verify()).toMatchObject({ blocks: CHUNKS + 1, damaged: [] })
+    expect(await storage.listFiles()).toMatchObject([{ cid, state: 'whole', size: SIZE, localBytes: SIZE }])
+    expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
+  })
+})
