@@ -11,13 +11,13 @@ export interface AnswerStream {
   cid: string
   content: Content
   /** The next piece, undefined at the end. */
-  next(): Promise<Bytes | undefined>
+  next: () => Promise<Bytes | undefined>
   /** Ends the reading before its end. */
-  stop(): Promise<unknown>
+  stop: () => Promise<unknown>
   /** Keeps what was fetched, after all of it was read (`whole`) or after the reader stopped. */
-  keep(whole: boolean): Promise<void>
+  keep: (whole: boolean) => Promise<void>
   /** The operation is over. */
-  end(): void
+  end: () => void
 }
 
 /** Pulled piece by piece. A stream that nobody reads ends with the operation's signal, so that closing the storage waits for no reader. */

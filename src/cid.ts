@@ -58,7 +58,7 @@ export function normalise(cid: CID): CID {
       cid.multihash.size,
     )
   }
-  return cid.toV1() as CID
+  return cid.toV1()
 }
 
 function describe(value: unknown): string {

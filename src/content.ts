@@ -1,7 +1,7 @@
 // Reading content by one operation: from here, else from the network, and what the network supplied is kept.
 import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockOptions, type BlockSource } from './blocks/blocks.ts'
-import { DAG_PB, decodePb, linksOf, RAW } from './blocks/links.ts'
+import { canLink, DAG_PB, decodePb } from './blocks/links.ts'
 import { matches } from './blocks/hashing.ts'
 import { blockKey } from './blocks/records.ts'
 import { Writer } from './blocks/writer.ts'
@@ -10,10 +10,9 @@ import { entriesOf } from './catalog/entries.ts'
 import type { Core } from './core.ts'
 import { IntegrityError } from './errors.ts'
 import { describeRoot } from './files/stat.ts'
+import { walk } from './files/walk.ts'
 import { FETCHES_IN_FLIGHT, READ_WINDOW_BLOCKS } from './limits.ts'
 import type { Bytes } from './types.ts'
-
-
 
 /** Asks the network for one block. null: nobody who was asked has it. @throws UnavailableError */
 export type Fetch = (cid: CID) => Promise<Bytes | null>
@@ -119,7 +118,10 @@ export class Content implements BlockSource {
       if (!damaged || this.#options.signal?.aborted === true) throw error
       cause = error
     }
-    if (damaged) throw new IntegrityError(`block ${cid.toString()} is damaged here, and nobody who was asked could replace it`, cid.toString(), { cause })
+    if (damaged)
+      throw new IntegrityError(`block ${cid.toString()} is damaged here, and nobody who was asked could replace it`, cid.toString(), {
+        cause,
+      })
     return null
   }
 
@@ -143,7 +145,7 @@ export class Content implements BlockSource {
       writer.note(root, bytes)
     }
     const target = roots.at(-1)
-    if (target !== undefined) await nameHere(this.#core, writer, this.#core.store, target)
+    if (target !== undefined) await nameHere(writer, this.#core.store, target)
   }
 }
 
@@ -165,68 +167,70 @@ export async function describeHere(source: BlockSource, root: CID): Promise<Pick
  * read; those that are missing are asked of `source` where `ask` says so.
  */
 export async function nameHere(
-  core: Core,
   writer: Writer,
   source: BlockSource,
   root: CID,
   options: { ask?: boolean; signal?: AbortSignal | undefined; onProgress?: (bytes: number) => void } = {},
 ): Promise<boolean> {
-  const seen = new Set<string>()
-  const open: { cid: CID; size: number }[] = [{ cid: root, size: -1 }]
   let whole = true
-  if (root.code === RAW) {
-    const [bytes] = await source.getMany([root], { signal: options.signal })
-    if (bytes === undefined) return false
-    open[0] = { cid: root, size: bytes.byteLength }
-  }
-  while (open.length > 0) {
-    options.signal?.throwIfAborted()
-    const level = open.splice(-READ_WINDOW_BLOCKS)
-    const fresh = level.filter(({ cid }) => !seen.has(blockKey(cid)) && seen.add(blockKey(cid)) !== undefined)
-    const nodes = fresh.filter(({ cid }) => cid.code !== RAW)
-    const leaves = fresh.filter(({ cid }) => cid.code === RAW)
-    const blocks = await source.getMany(
-      nodes.map(({ cid }) => cid),
-      { signal: options.signal },
-    )
-    const present = nodes.flatMap(({ cid }, index) => {
-      const bytes = blocks[index]
-      return bytes === undefined ? [] : [{ cid, bytes }]
-    })
-    const named = await writer.name(
-      present.map(({ cid }) => cid),
-      present.map(({ bytes }) => bytes.byteLength),
-    )
+  let nodes: Sized[] = []
+  let leaves: Sized[] = []
+  const nameAll = async (): Promise<void> => {
     // One that was read and is gone now was freed in between.
-    if (present.length < nodes.length || named.includes(false)) whole = false
-    for (const { cid, bytes } of present) {
-      writer.note(cid, bytes)
-      for (const link of linksOf(cid, bytes)) open.push({ cid: link.cid, size: link.bytes ?? -1 })
-    }
+    if ((await nameSized(writer, nodes)).includes(false)) whole = false
     if (!(await nameLeaves(writer, source, leaves, options))) whole = false
     options.onProgress?.(leaves.reduce((sum, { size }) => sum + Math.max(0, size), 0))
+    nodes = []
+    leaves = []
   }
+  const onNode = (cid: CID, bytes: Bytes): void => {
+    writer.note(cid, bytes)
+    nodes.push({ cid, size: bytes.byteLength })
+  }
+  if (!canLink(root)) {
+    // A root without links gets a record of its own, which needs its size.
+    const [bytes] = await source.getMany([root], { signal: options.signal })
+    if (bytes === undefined) return false
+    onNode(root, bytes)
+    await nameAll()
+    return whole
+  }
+  const onMissing = (): void => {
+    whole = false
+  }
+  for await (const { cid, bytes } of walk(source, root, { signal: options.signal, onNode, onMissing })) {
+    if (!canLink(cid)) leaves.push({ cid, size: bytes ?? -1 })
+    if (nodes.length + leaves.length >= READ_WINDOW_BLOCKS) await nameAll()
+  }
+  await nameAll()
   return whole
+}
+
+interface Sized {
+  cid: CID
+  /** -1 where it is not known. */
+  size: number
+}
+
+function nameSized(writer: Writer, blocks: readonly Sized[]): Promise<boolean[]> {
+  return writer.name(
+    blocks.map(({ cid }) => cid),
+    blocks.map(({ size }) => size),
+  )
 }
 
 async function nameLeaves(
   writer: Writer,
   source: BlockSource,
-  leaves: readonly { cid: CID; size: number }[],
+  leaves: readonly Sized[],
   options: { ask?: boolean; signal?: AbortSignal | undefined },
 ): Promise<boolean> {
   if (leaves.length === 0) return true
-  const here = await writer.name(
-    leaves.map(({ cid }) => cid),
-    leaves.map(({ size }) => size),
-  )
-  const absent = leaves.filter((_, index) => here[index] !== true)
+  const here = await nameSized(writer, leaves)
+  const absent = leaves.filter((_, index) => here[index] !== true).map(({ cid }) => cid)
   if (absent.length === 0) return true
   if (options.ask !== true) return false
-  const blocks = await source.getMany(
-    absent.map(({ cid }) => cid),
-    { signal: options.signal },
-  )
+  const blocks = await source.getMany(absent, { signal: options.signal })
   return blocks.every((bytes) => bytes !== undefined)
 }
 

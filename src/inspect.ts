@@ -1,8 +1,7 @@
 // What tells of content without answering it: entries, counts, whether all of it is here.
 import type { CID } from 'multiformats/cid'
-import type { BlockSource } from './blocks/blocks.ts'
-import { linksOf, RAW } from './blocks/links.ts'
-import { blockKey } from './blocks/records.ts'
+import { canLink } from './blocks/links.ts'
+import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { holdersOf, listEntries, type Listing } from './catalog/entries.ts'
 import type { Reference } from './catalog/schema.ts'
 import { parseContentPath } from './cid.ts'
@@ -11,6 +10,7 @@ import { IntegrityError, InvalidOptionsError } from './errors.ts'
 import { MissingBlockError } from './blocks/blocks.ts'
 import { resolvePath } from './files/directory.ts'
 import { describeRoot } from './files/stat.ts'
+import { walk } from './files/walk.ts'
 import { READ_WINDOW_BLOCKS } from './limits.ts'
 import type { Operation } from './operation.ts'
 import type { ContentPath, FileInfo, FileStat, LookupOptions } from './types.ts'
@@ -70,7 +70,9 @@ export async function listFiles(
 
 /** Entries as the contract has them. What is here is counted now, never remembered. */
 async function describe(core: Core, listings: readonly Listing[]): Promise<FileInfo[]> {
-  const references = await core.catalog.read(['references'], (tx) => Promise.all(listings.map(({ entry }) => core.catalog.referencesIn(tx, entry.id))))
+  const references = await core.catalog.read(['references'], (tx) =>
+    Promise.all(listings.map(({ entry }) => core.catalog.referencesIn(tx, entry.id))),
+  )
   const keys = [...new Set(references.flatMap((records) => records.flatMap((record) => record.blocks)))]
   const [has, damaged] = await Promise.all([core.store.records.hasMany(keys), core.catalog.damaged()])
   const here = new Set(keys.filter((_, index) => has[index] === true))
@@ -119,23 +121,24 @@ function bytesHere(records: readonly Reference[], here: ReadonlySet<string>, dam
 }
 
 /** Blocks of a DAG as far as it can be seen from here, and how many of them are here. Nodes are read, leaves looked up. */
-export async function countBlocks(store: BlockSource & Core['store'], root: CID, signal: AbortSignal): Promise<{ blocks: number; localBlocks: number }> {
-  const seen = new Set<string>()
-  const open: CID[] = [root]
+async function countBlocks(store: LocalBlockstore, root: CID, signal: AbortSignal): Promise<{ blocks: number; localBlocks: number }> {
+  let blocks = 0
   let localBlocks = 0
-  while (open.length > 0) {
-    signal.throwIfAborted()
-    const fresh = open.splice(-READ_WINDOW_BLOCKS).filter((cid) => !seen.has(blockKey(cid)) && seen.add(blockKey(cid)) !== undefined)
-    const nodes = fresh.filter((cid) => cid.code !== RAW)
-    const { blocks } = await store.examine(nodes, { signal })
-    nodes.forEach((cid, index) => {
-      const bytes = blocks[index]
-      if (bytes === undefined) return
-      localBlocks++
-      for (const link of linksOf(cid, bytes)) open.push(link.cid)
-    })
-    const here = await store.hasMany(fresh.filter((cid) => cid.code === RAW))
+  let leaves: CID[] = []
+  const lookUp = async (): Promise<void> => {
+    const here = await store.hasMany(leaves)
     localBlocks += here.filter(Boolean).length
+    leaves = []
   }
-  return { blocks: seen.size, localBlocks }
+  const onMissing = (): void => {
+    blocks++
+  }
+  for await (const { cid } of walk(store.lenient, root, { signal, onMissing })) {
+    blocks++
+    if (canLink(cid)) localBlocks++
+    else leaves.push(cid)
+    if (leaves.length >= READ_WINDOW_BLOCKS) await lookUp()
+  }
+  await lookUp()
+  return { blocks, localBlocks }
 }

@@ -1,7 +1,7 @@
 // What keeps, releases and checks content: pins, deletions, verification, garbage collection.
 import * as Digest from 'multiformats/hashes/digest'
 import { CID } from 'multiformats/cid'
-import { DAG_PB, linksOf, RAW } from './blocks/links.ts'
+import { canLink, DAG_PB, RAW } from './blocks/links.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
 import { endDead, freeForeign } from './blocks/removal.ts'
 import { deleteEntries, endImplicitEntries, endPin, entriesOf, listEntries } from './catalog/entries.ts'
@@ -11,9 +11,10 @@ import { describeHere, nameHere } from './content.ts'
 import { IntegrityError, UnavailableError } from './errors.ts'
 import { MissingBlockError } from './blocks/blocks.ts'
 import { resolvePath } from './files/directory.ts'
+import { walk } from './files/walk.ts'
 import { READ_WINDOW_BLOCKS } from './limits.ts'
 import type { Operation } from './operation.ts'
-import type { Cancellable, ContentPath } from './types.ts'
+import type { Bytes, Cancellable, ContentPath } from './types.ts'
 
 interface Verdict {
   blocks: number
@@ -52,7 +53,7 @@ export async function pin(operation: Operation, path: ContentPath, options: Canc
     const root = resolved.cid
     const writer = await content.openWriter()
     let bytes = 0
-    const whole = await nameHere(core, writer, content, root, {
+    const whole = await nameHere(writer, content, root, {
       ask: true,
       signal,
       onProgress: (more) => {
@@ -68,7 +69,9 @@ export async function pin(operation: Operation, path: ContentPath, options: Canc
     await writer.flush()
     const { type, size } = await describeHere(core.store, root)
     const entry = { filename: cid, cid, type, size, complete: true, fallback: operation.fallback, implicit: 1 as const }
-    const { changes, leftover } = await writer.commit([{ cid, references: writer.references(root), entry, pin: { holder: options.holder ?? '' } }])
+    const { changes, leftover } = await writer.commit([
+      { cid, references: writer.references(root), entry, pin: { holder: options.holder ?? '' } },
+    ])
     core.announce(changes)
     await core.free([leftover])
     return true
@@ -79,11 +82,7 @@ export async function pin(operation: Operation, path: ContentPath, options: Canc
   }
 }
 
-export async function verify(
-  operation: Operation,
-  path: ContentPath | undefined,
-  options: Cancellable,
-): Promise<Verdict> {
+export async function verify(operation: Operation, path: ContentPath | undefined, options: Cancellable): Promise<Verdict> {
   const answer: Verdict = { blocks: 0, bytes: 0, damaged: [] }
   const verdicts = new Map<string, boolean>()
   const check = async (entry: EntryOwner): Promise<void> => {
@@ -128,27 +127,34 @@ export async function verify(
 
 /** Content that has no entry of its own, such as a file in a directory: its DAG is walked. */
 async function verifyDag(operation: Operation, root: CID, answer: Verdict, options: Cancellable): Promise<void> {
-  const seen = new Set<string>()
-  const open: CID[] = [root]
-  while (open.length > 0) {
-    operation.signal.throwIfAborted()
-    const fresh = open.splice(-READ_WINDOW_BLOCKS).filter((cid) => !seen.has(blockKey(cid)) && seen.add(blockKey(cid)) !== undefined)
-    const { blocks } = await operation.core.store.examine(fresh, { signal: operation.signal })
-    fresh.forEach((cid, index) => {
-      const bytes = blocks[index]
-      if (bytes === undefined) {
-        answer.damaged.push({ cid: root.toString(), block: cid.toString() })
-        return
-      }
-      answer.blocks++
-      answer.bytes += bytes.byteLength
-      for (const link of linksOf(cid, bytes)) open.push(link.cid)
-    })
+  const { store } = operation.core
+  const { signal } = operation
+  let leaves: CID[] = []
+  const count = (cid: CID, bytes: Bytes | undefined): void => {
+    if (bytes === undefined) {
+      answer.damaged.push({ cid: root.toString(), block: cid.toString() })
+      return
+    }
+    answer.blocks++
+    answer.bytes += bytes.byteLength
+  }
+  const checkLeaves = async (): Promise<void> => {
+    const { blocks } = await store.examine(leaves, { signal })
+    leaves.forEach((cid, index) => count(cid, blocks[index]))
+    leaves = []
     options.onProgress?.({ bytes: answer.bytes, phase: 'verify' })
   }
+  for await (const { cid } of walk(store.lenient, root, { signal, onNode: count, onMissing: (missing) => count(missing, undefined) })) {
+    if (!canLink(cid)) leaves.push(cid)
+    if (leaves.length >= READ_WINDOW_BLOCKS) await checkLeaves()
+  }
+  await checkLeaves()
 }
 
-export async function collect(operation: Operation, options: Cancellable & { foreign?: boolean }): Promise<{ blocks: number; bytes: number }> {
+export async function collect(
+  operation: Operation,
+  options: Cancellable & { foreign?: boolean },
+): Promise<{ blocks: number; bytes: number }> {
   const { core, signal } = operation
   const implicit = await endImplicitEntries(core.catalog)
   core.announce(implicit.changes)

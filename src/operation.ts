@@ -1,6 +1,6 @@
 // What an operation of the front needs beside the core, and the checks of its options.
 import type { CID } from 'multiformats/cid'
-import { Content } from './content.ts'
+import type { Content } from './content.ts'
 import type { Core } from './core.ts'
 import { InvalidOptionsError } from './errors.ts'
 import type { Bytes, StorageEvents } from './types.ts'

@@ -187,7 +187,10 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     return this.#operate(undefined, (operation) => unpin(operation, cid, options))
   }
 
-  async verify(path?: ContentPath, options: Cancellable = {}): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }> {
+  async verify(
+    path?: ContentPath,
+    options: Cancellable = {},
+  ): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }> {
     checkOptions('verify', options, ['signal', 'onProgress'])
     if (path !== undefined) parseContentPath(path)
     return this.#operate(options.signal, (operation) => verify(operation, path, options))
@@ -212,7 +215,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async persist(): Promise<boolean> {
     this.#checkOpen()
-    const storage = (globalThis.navigator as Navigator | undefined)?.storage as StorageManager | undefined
+    const storage = storageManager()
     if (typeof storage?.persist !== 'function') {
       throw new NotSupportedError('this context can not ask the browser to keep its storage: ask in a page, over https or on localhost')
     }
@@ -388,8 +391,8 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     const [usage, pinned, estimate, persisted] = await Promise.all([
       core.catalog.usage(),
       pinnedBytes(core.catalog),
-      askManager((manager) => manager.estimate()),
-      askManager((manager) => manager.persisted()),
+      askManager((manager) => manager.estimate?.()),
+      askManager((manager) => manager.persisted?.()),
     ])
     return {
       ipfsKitAvailable: running,
@@ -427,7 +430,10 @@ export function getStorage(options?: StorageOptions): IPFSKitStorage {
   if (shared === undefined) {
     shared = new IPFSKitStorage(options)
   } else if (options !== undefined && !shared.isSame(options)) {
-    throw new InvalidOptionsError('getStorage() was called before with other options: call resetStorage() first, or make an IPFSKitStorage of your own', 'options')
+    throw new InvalidOptionsError(
+      'getStorage() was called before with other options: call resetStorage() first, or make an IPFSKitStorage of your own',
+      'options',
+    )
   }
   return shared
 }
@@ -463,12 +469,19 @@ function aborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
 }
 
 /** What the browser says of its storage; undefined where this context may not ask. */
-async function askManager<T>(ask: (manager: StorageManager) => Promise<T>): Promise<T | undefined> {
+async function askManager<T>(
+  ask: (manager: NonNullable<ReturnType<typeof storageManager>>) => Promise<T> | undefined,
+): Promise<T | undefined> {
   try {
-    const manager = (globalThis.navigator as Navigator | undefined)?.storage as StorageManager | undefined
+    const manager = storageManager()
     return manager === undefined ? undefined : await ask(manager)
   } catch {
     // An opaque origin or a context without the method: the status leaves the figure out.
     return undefined
   }
+}
+
+/** Absent in insecure contexts and outside browsers. */
+function storageManager(): Partial<Pick<StorageManager, 'estimate' | 'persist' | 'persisted'>> | undefined {
+  return (globalThis as { navigator?: { storage?: StorageManager } }).navigator?.storage
 }

@@ -1,5 +1,5 @@
 // What adds content: one writer an operation, whose commit makes everything visible in one transaction.
-import { CID } from 'multiformats/cid'
+import type { CID } from 'multiformats/cid'
 import { Writer } from './blocks/writer.ts'
 import type { EntryDraft, KeptContent } from './catalog/catalog.ts'
 import { describeHere, nameHere } from './content.ts'
@@ -29,7 +29,11 @@ export async function storeFile(operation: Operation, data: Source, options: Sto
   })
 }
 
-export async function storeMany(operation: Operation, items: Iterable<Item> | AsyncIterable<Item>, options: Cancellable): Promise<string[]> {
+export async function storeMany(
+  operation: Operation,
+  items: Iterable<Item> | AsyncIterable<Item>,
+  options: Cancellable,
+): Promise<string[]> {
   checkIterable('storeMany', items)
   return write(operation, async (writer) => {
     const contents: KeptContent[] = []
@@ -81,8 +85,10 @@ export async function importCar(operation: Operation, source: Source, options: S
     const contents: KeptContent[] = []
     for (const root of roots) {
       const cid = root.toV1() as CID
-      if (!(await nameHere(operation.core, writer, operation.core.store, cid, { signal: operation.signal }))) {
-        throw new CarError(`the CAR does not hold all blocks below its root ${cid.toString()}, and this storage has not the rest: nothing was stored`)
+      if (!(await nameHere(writer, operation.core.store, cid, { signal: operation.signal }))) {
+        throw new CarError(
+          `the CAR does not hold all blocks below its root ${cid.toString()}, and this storage has not the rest: nothing was stored`,
+        )
       }
       const { type, size } = await describeHere(operation.core.store, cid)
       contents.push(keep(operation, writer, cid, type, size, options))
@@ -112,7 +118,13 @@ async function write<T>(operation: Operation, work: (writer: Writer) => Promise<
   }
 }
 
-async function importOne(operation: Operation, writer: Writer, data: Source, options: StoreOptions, onProgress: (bytes: number) => void): Promise<KeptContent> {
+async function importOne(
+  operation: Operation,
+  writer: Writer,
+  data: Source,
+  options: StoreOptions,
+  onProgress: (bytes: number) => void,
+): Promise<KeptContent> {
   // Asked before the source is read: one that was read is no source any more.
   const mediaType = options.mediaType ?? sourceMediaType(data)
   const { cid, size } = await importFile(data, writer, { signal: operation.signal, onProgress })

@@ -20,11 +20,23 @@ export function prepareHashing(): void {
   Object.assign(sha512, { encode: (bytes: Uint8Array) => pureSha512(bytes) })
 }
 
-/** @throws UnsupportedContentError where the hash is none of those known here */
+/** Bytes of digest below which a hash says too little to be trusted: what Kubo demands as well. */
+const MIN_DIGEST_BYTES = 20
+
+/** @throws UnsupportedContentError where the hash is none of those known here, or cut too short */
 export function checkHash(cid: CID): void {
-  const { code } = cid.multihash
+  const { code, size } = cid.multihash
+  if (code !== IDENTITY && size < MIN_DIGEST_BYTES) {
+    throw new UnsupportedContentError(
+      `${cid.toString()} has a digest of ${size} bytes: less than ${MIN_DIGEST_BYTES} prove nothing`,
+      cid.toString(),
+    )
+  }
   if (code !== SHA2_256 && code !== SHA2_512 && code !== IDENTITY) {
-    throw new UnsupportedContentError(`${cid.toString()} uses the hash 0x${code.toString(16)}: only sha2-256, sha2-512 and identity can be checked`, cid.toString())
+    throw new UnsupportedContentError(
+      `${cid.toString()} uses the hash 0x${code.toString(16)}: only sha2-256, sha2-512 and identity can be checked`,
+      cid.toString(),
+    )
   }
 }
 

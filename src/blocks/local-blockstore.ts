@@ -25,7 +25,10 @@ export class LocalBlockstore implements BlockSource {
     const { blocks, damaged } = await this.examine(cids, options)
     const [bad] = damaged
     if (bad !== undefined) {
-      throw new IntegrityError(`block ${bad.toString()} is damaged here: store the content again, or fetch it from a backend`, bad.toString())
+      throw new IntegrityError(
+        `block ${bad.toString()} is damaged here: store the content again, or fetch it from a backend`,
+        bad.toString(),
+      )
     }
     return blocks
   }
@@ -46,6 +49,9 @@ export class LocalBlockstore implements BlockSource {
     }
     return { blocks: blocks.map((bytes, index) => (whole[index] === true ? bytes : undefined)), damaged }
   }
+
+  /** The same blocks for whoever goes on where some are damaged: those count as absent. */
+  readonly lenient: BlockSource = { getMany: async (cids, options) => (await this.examine(cids, options)).blocks }
 
   /** Which are here and, as far as is known, whole. Identity CIDs are always here. */
   async hasMany(cids: readonly CID[]): Promise<boolean[]> {

@@ -97,7 +97,12 @@ export async function freeForeign(store: LocalBlockstore, options: RemovalOption
 }
 
 /** Frees those of the blocks that nobody but this owner names. The caller holds the exclusive lock, and takes the owner's names away after it. */
-export async function freeNamedBy(store: LocalBlockstore, owner: string, keys: readonly BlockKey[], pinnedByHelia: PinnedByHelia): Promise<Freed> {
+export async function freeNamedBy(
+  store: LocalBlockstore,
+  owner: string,
+  keys: readonly BlockKey[],
+  pinnedByHelia: PinnedByHelia,
+): Promise<Freed> {
   const free = await unneeded(store, keys, { pinnedByHelia, owner })
   const lengths = await lengthsOf(store, free)
   const here = await store.records.deleteMany(free)
@@ -158,7 +163,8 @@ async function freeStep(store: LocalBlockstore, id: string, step: readonly Refer
     for (const record of step) {
       const kept = record.blocks.flatMap((key, index) => (held.has(key) ? [{ key, size: record.sizes[index] ?? -1 }] : []))
       if (kept.length === 0) references.delete([id, record.node])
-      else references.put({ ...record, blocks: kept.map(({ key }) => key), sizes: kept.map(({ size }) => size), own: 0 } satisfies Reference)
+      else
+        references.put({ ...record, blocks: kept.map(({ key }) => key), sizes: kept.map(({ size }) => size), own: 0 } satisfies Reference)
     }
     await addUsage(tx, { bytes: -freed.bytes, blocks: -freed.blocks, files: 0 })
   })

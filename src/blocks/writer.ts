@@ -13,8 +13,6 @@ import { linksOf, ownBytes, RAW } from './links.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { blockKey } from './records.ts'
 
-
-
 type NodeRecord = Omit<Reference, 'owner'>
 interface Batch {
   blocks: Map<BlockKey, Bytes>
@@ -109,7 +107,14 @@ export class Writer implements BlockSink {
     const rootKey = blockKey(root)
     if (root.code === RAW) {
       const size = this.#named.get(rootKey) ?? this.#batch.blocks.get(rootKey)?.byteLength ?? -1
-      return [{ node: rootKey, blocks: root.multihash.code === IDENTITY ? [] : [rootKey], sizes: root.multihash.code === IDENTITY ? [] : [size], own: Math.max(0, size) }]
+      return [
+        {
+          node: rootKey,
+          blocks: root.multihash.code === IDENTITY ? [] : [rootKey],
+          sizes: root.multihash.code === IDENTITY ? [] : [size],
+          own: Math.max(0, size),
+        },
+      ]
     }
     const open: BlockKey[] = [rootKey]
     for (let key = open.pop(); key !== undefined; key = open.pop()) {

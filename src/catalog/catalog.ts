@@ -78,7 +78,10 @@ export class Catalog {
     return this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', async (tx) => {
       const format = await result<Format | undefined>(tx.objectStore('meta').get('format'))
       if (format?.destroyed === true) {
-        throw new DatabaseError(`storage of database '${this.database.name}' was destroyed: make a new storage to begin again`, this.database.name)
+        throw new DatabaseError(
+          `storage of database '${this.database.name}' was destroyed: make a new storage to begin again`,
+          this.database.name,
+        )
       }
       if (format !== undefined && format.writableBy > CATALOG_FORMAT) {
         throw new DatabaseError(
@@ -100,11 +103,19 @@ export class Catalog {
   }
 
   /** Names a batch for a pending owner, whose record is written with its first batch. Blocks found here that nobody names are marked foreign. */
-  async name(owner: PendingOwner, first: boolean, batch: Omit<Reference, 'owner'>, here: ReadonlySet<BlockKey>, added: { bytes: number; blocks: number }): Promise<void> {
+  async name(
+    owner: PendingOwner,
+    first: boolean,
+    batch: Omit<Reference, 'owner'>,
+    here: ReadonlySet<BlockKey>,
+    added: { bytes: number; blocks: number },
+  ): Promise<void> {
     await this.write(['owners', 'references', 'foreign'], async (tx) => {
       const references = tx.objectStore('references')
       const named = references.index('blocks')
-      const strangers = await Promise.all([...here].map(async (block) => ((await result(named.getKey(block))) === undefined ? block : undefined)))
+      const strangers = await Promise.all(
+        [...here].map(async (block) => ((await result(named.getKey(block))) === undefined ? block : undefined)),
+      )
       for (const block of strangers) if (block !== undefined) tx.objectStore('foreign').put(1, block)
       if (first) tx.objectStore('owners').put(owner)
       references.put({ ...batch, owner: owner.id } satisfies Reference)
@@ -224,7 +235,9 @@ export class Catalog {
       Promise.all(
         blocks.map(async (block) => {
           const keys = (await result(tx.objectStore('references').index('blocks').getAllKeys(block))) as [string, string][]
-          const owners = await Promise.all([...new Set(keys.map(([owner]) => owner))].map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))))
+          const owners = await Promise.all(
+            [...new Set(keys.map(([owner]) => owner))].map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))),
+          )
           return owners.filter((owner): owner is Owner => owner !== undefined && owner.kind !== 'removal')
         }),
       ),
@@ -237,7 +250,10 @@ export class Catalog {
   }
 
   usage(): Promise<Usage> {
-    return this.read(['meta'], async (tx) => (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 })
+    return this.read(
+      ['meta'],
+      async (tx) => (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 },
+    )
   }
 }
 

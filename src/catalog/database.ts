@@ -157,7 +157,11 @@ export class Database {
     if (error instanceof StorageError) return error
     if (!isDomException(error)) return error
     if (error.name === 'QuotaExceededError') {
-      return new QuotaError(`the browser has no room left for database '${this.name}': delete or unpin something, or free disk space`, {}, { cause: error })
+      return new QuotaError(
+        `the browser has no room left for database '${this.name}': delete or unpin something, or free disk space`,
+        {},
+        { cause: error },
+      )
     }
     if (this.#ended !== undefined) return this.#ended
     const what = mode === 'readwrite' ? 'write to' : 'read'
@@ -217,7 +221,9 @@ function openRequest(init: DatabaseInit, version: number | undefined): Promise<I
     request.onblocked = () => {
       clearTimeout(timer)
       timer = setTimeout(() => {
-        fail(`database '${init.name}' is held by a tab with older code that does not give way: close the other tabs of this site and try again`)
+        fail(
+          `database '${init.name}' is held by a tab with older code that does not give way: close the other tabs of this site and try again`,
+        )
       }, DATABASE_BLOCKED_TIMEOUT_MS)
     }
     request.onsuccess = () => {
@@ -232,7 +238,10 @@ function openRequest(init: DatabaseInit, version: number | undefined): Promise<I
 }
 
 function isDomException(error: unknown): error is { name: string; message: string } {
-  return (typeof DOMException !== 'undefined' && error instanceof DOMException) || (error instanceof Error && error.constructor.name.startsWith('FDB'))
+  return (
+    (typeof DOMException !== 'undefined' && error instanceof DOMException) ||
+    (error instanceof Error && error.constructor.name.startsWith('FDB'))
+  )
 }
 
 function isAbort(error: unknown): boolean {

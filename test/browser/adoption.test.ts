@@ -201,7 +201,9 @@ describe('a database of stock Helia', () => {
       new IPFSKitStorage({ cacheDir: adopted.cacheDir, config: { blocksDatabase: adopted.blocks, ipfs: QUIET } }),
     ).ready()
     const node = (await storage.helia()) as Helia
-    expect(same(await bytesOf(unixfs(node).cat(CID.parse(adopted.unpinned))), adopted.files.get(adopted.unpinned) ?? new Uint8Array(0))).toBe(true)
+    expect(
+      same(await bytesOf(unixfs(node).cat(CID.parse(adopted.unpinned))), adopted.files.get(adopted.unpinned) ?? new Uint8Array(0)),
+    ).toBe(true)
     await unixfs(node).addBytes(adopted.files.get(adopted.unpinned) ?? new Uint8Array(0), { profile: 'unixfs-v1-2025' })
     await node.gc()
     await storage.gc()

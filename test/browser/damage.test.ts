@@ -81,7 +81,9 @@ describe('one flipped byte', () => {
     expect(damaged).toContainEqual({ cid, block: leaf })
     // The rest is what it was, and no byte of a stream is wrong.
     const other = index === 0 ? 1 : 0
-    expect(same(await storage.retrieve(cid, { offset: other * MIB, length: MIB }), bytes.subarray(other * MIB, (other + 1) * MIB))).toBe(true)
+    expect(same(await storage.retrieve(cid, { offset: other * MIB, length: MIB }), bytes.subarray(other * MIB, (other + 1) * MIB))).toBe(
+      true,
+    )
     const read = await drain(await storage.stream(cid).catch(() => null))
     expect(same(read.bytes, bytes.subarray(0, read.bytes.length))).toBe(true)
     expect(read.bytes.length).toBeLessThanOrEqual(index * MIB)
@@ -317,15 +319,18 @@ describe('the network', () => {
     expect(same(await localStorageOf({ cacheDir: name }).retrieve(cid), bytes)).toBe(true)
   })
 
-  it.each(['gatewayCorrupt', 'gateway404', 'gateway500'] as const)('that has no right block (%s) leaves the damage an IntegrityError', async (server) => {
-    const { storage, name, blocks, cid, leaves } = await stored()
-    await upload(gateway, blocks)
-    await storage.close()
-    await flip(blocks, leaves[2] ?? '')
-    const online = open(name, inject(server))
-    expectIntegrity([await rejection(online.retrieve(cid)), await rejectionOrStream(online.stream(cid))], leaves[2] ?? '')
-    expect(await online.listFiles()).toMatchObject([{ state: 'damaged' }])
-  })
+  it.each(['gatewayCorrupt', 'gateway404', 'gateway500'] as const)(
+    'that has no right block (%s) leaves the damage an IntegrityError',
+    async (server) => {
+      const { storage, name, blocks, cid, leaves } = await stored()
+      await upload(gateway, blocks)
+      await storage.close()
+      await flip(blocks, leaves[2] ?? '')
+      const online = open(name, inject(server))
+      expectIntegrity([await rejection(online.retrieve(cid)), await rejectionOrStream(online.stream(cid))], leaves[2] ?? '')
+      expect(await online.listFiles()).toMatchObject([{ state: 'damaged' }])
+    },
+  )
 
   it('that sends other bytes than asked for is an UnavailableError, and nothing is kept', async () => {
     const { blocks, cid } = await stored()

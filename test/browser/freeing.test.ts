@@ -296,7 +296,14 @@ describe('everything unneeded is freed', () => {
       throw failure
     }
     expect(await rejection(storage.store(source()))).toBe(failure)
-    expect(await rejection(storage.storeDirectory([{ path: 'a', data: 'a' }, { path: 'b', data: source() }]))).toBe(failure)
+    expect(
+      await rejection(
+        storage.storeDirectory([
+          { path: 'a', data: 'a' },
+          { path: 'b', data: source() },
+        ]),
+      ),
+    ).toBe(failure)
     expect(await rejection(storage.storeMany([{ data: 'a' }, { data: source() }]))).toBe(failure)
     await storage.gc()
     expect(await countAll(name)).toEqual(NOTHING)

@@ -1,6 +1,16 @@
 // The front over real IndexedDB, without a network.
 import { afterEach, describe, expect, it } from 'vitest'
-import { getStorage, InvalidCidError, InvalidOptionsError, IPFSKitStorage, NotAFileError, PinnedError, resetStorage, UnsupportedContentError, type Source } from '../../src/index.ts'
+import {
+  getStorage,
+  InvalidCidError,
+  InvalidOptionsError,
+  IPFSKitStorage,
+  NotAFileError,
+  PinnedError,
+  resetStorage,
+  UnsupportedContentError,
+  type Source,
+} from '../../src/index.ts'
 import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same } from './support/stores.ts'
 
 const HELLO = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
@@ -39,7 +49,16 @@ describe('store and retrieve', () => {
     expect(same(await storage.retrieve(cid), bytes)).toBe(true)
     expect(await storage.retrieve(cid, { offset: MIB - 5, length: 10 })).toEqual(bytes.slice(MIB - 5, MIB + 5))
     const [info] = await storage.listFiles()
-    expect(info).toMatchObject({ cid, filename: 'a.bin', size: bytes.length, localBytes: bytes.length, state: 'whole', type: 'file', pinned: false, fallback: true })
+    expect(info).toMatchObject({
+      cid,
+      filename: 'a.bin',
+      size: bytes.length,
+      localBytes: bytes.length,
+      state: 'whole',
+      type: 'file',
+      pinned: false,
+      fallback: true,
+    })
     const blob = await storage.blob(cid)
     expect(same(new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer(0)), bytes)).toBe(true)
     const stream = await storage.stream(cid, { offset: 5 })
@@ -63,7 +82,11 @@ describe('store and retrieve', () => {
 
   it('stores many and directories', async () => {
     const storage = localStorageOf()
-    const cids = await storage.storeMany([{ data: 'a', filename: 'x/a' }, { data: 'b', pin: true }, { data: 'a', filename: 'x/a' }])
+    const cids = await storage.storeMany([
+      { data: 'a', filename: 'x/a' },
+      { data: 'b', pin: true },
+      { data: 'a', filename: 'x/a' },
+    ])
     expect(cids[0]).toBe(cids[2])
     expect((await storage.listFiles('x')).map((file) => file.filename)).toEqual(['x/a'])
     const root = await storage.storeDirectory([

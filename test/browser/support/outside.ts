@@ -38,7 +38,12 @@ export async function lose(database: string, cid: string): Promise<void> {
 /** Brings every block of a database to the gateway of test/setup/servers.ts. */
 export async function upload(gateway: string, database: string): Promise<void> {
   for (const key of await blockKeys(database)) {
-    const body = await within<Uint8Array<ArrayBuffer>>(database, database, 'readonly', (store) => store.get(key) as IDBRequest<Uint8Array<ArrayBuffer>>)
+    const body = await within<Uint8Array<ArrayBuffer>>(
+      database,
+      database,
+      'readonly',
+      (store) => store.get(key) as IDBRequest<Uint8Array<ArrayBuffer>>,
+    )
     const answer = await fetch(`${gateway}/block/${rawCidOf(key).toString()}`, { method: 'PUT', body })
     if (!answer.ok) throw new Error(`the gateway answered ${answer.status}`)
   }
@@ -51,7 +56,10 @@ export async function clearGateway(gateway: string): Promise<void> {
 
 /** Makes it look as if Helia's session was last used two days ago. Answers how many there are. */
 export async function ageSessions(cacheDir: string): Promise<number> {
-  const rows = (await within(`${cacheDir}/catalog`, 'owners', 'readonly', (store) => store.getAll())) as { kind: string; lastUsed: number }[]
+  const rows = (await within(`${cacheDir}/catalog`, 'owners', 'readonly', (store) => store.getAll())) as {
+    kind: string
+    lastUsed: number
+  }[]
   const sessions = rows.filter((row) => row.kind === 'session')
   for (const row of sessions) {
     await within(`${cacheDir}/catalog`, 'owners', 'readwrite', (store) => store.put({ ...row, lastUsed: Date.now() - 2 * DAY_MS }))

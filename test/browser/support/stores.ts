@@ -34,7 +34,12 @@ export function rawOpen(name: string): Promise<IDBDatabase> {
   })
 }
 
-export async function within<T>(database: string, store: string, mode: IDBTransactionMode, work: (store: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+export async function within<T>(
+  database: string,
+  store: string,
+  mode: IDBTransactionMode,
+  work: (store: IDBObjectStore) => IDBRequest<T>,
+): Promise<T> {
   const db = await rawOpen(database)
   try {
     return await new Promise<T>((resolve, reject) => {
@@ -49,7 +54,9 @@ export async function within<T>(database: string, store: string, mode: IDBTransa
 }
 
 /** Records in each object store that says something about content: all 0 where nothing is left. */
-export async function countAll(cacheDir: string): Promise<Record<'blocks' | 'owners' | 'references' | 'foreign' | 'damaged' | 'packed', number>> {
+export async function countAll(
+  cacheDir: string,
+): Promise<Record<'blocks' | 'owners' | 'references' | 'foreign' | 'damaged' | 'packed', number>> {
   const catalog = (store: string): Promise<number> => within(`${cacheDir}/catalog`, store, 'readonly', (records) => records.count())
   return {
     blocks: await within(`${cacheDir}/blocks`, `${cacheDir}/blocks`, 'readonly', (records) => records.count()),
