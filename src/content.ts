@@ -12,6 +12,7 @@ import { IntegrityError } from './errors.ts'
 import { describeRoot } from './files/stat.ts'
 import { walk } from './files/walk.ts'
 import { FETCHES_IN_FLIGHT, READ_WINDOW_BLOCKS } from './limits.ts'
+import { untilAborted } from './network/abort.ts'
 import type { Bytes } from './types.ts'
 
 /** Asks the network for one block. null: nobody who was asked has it. @throws UnavailableError */
@@ -65,9 +66,9 @@ export class Content implements BlockSource {
     const writer = await this.#takeWriter()
     if (writer === undefined) return
     try {
-      await this.#nameLocal(writer, [...nodes, target])
+      const allHere = await this.#nameLocal(writer, [...nodes, target])
       const entries = await entriesOf(this.#core.catalog, this.#root.toString())
-      const complete = whole && nodes.length === 0
+      const complete = whole && allHere && nodes.length === 0
       const references = writer.references(this.#root)
       const cid = this.#root.toString()
       let contents: KeptContent[]
@@ -78,23 +79,29 @@ export class Content implements BlockSource {
           entry: { ...draft, complete: draft.complete || complete, existed: true },
         }))
       } else {
+        // Somebody deleted it meanwhile, and it stays deleted.
+        if ((await this.#existed) === true) return await this.#letGo(writer)
         const { type, size } = await describeHere(this.#core.store, this.#root)
-        const existed = (await this.#existed) === true
-        contents = [{ cid, references, entry: { filename: cid, cid, type, size, complete, fallback: false, existed } }]
+        contents = [{ cid, references, entry: { filename: cid, cid, type, size, complete, fallback: false } }]
       }
       const { changes, leftover } = await writer.commit(contents)
       this.#core.announce(changes)
       await this.#core.free([leftover])
     } catch (error) {
-      await this.#core.free([await writer.abort()])
-      throw error
+      await this.#letGo(writer)
+      // What was read is gone by now: that is no failure of the reading.
+      if (!(error instanceof MissingBlockError)) throw error
     }
   }
 
   /** Lets go of what was fetched. */
   async drop(): Promise<void> {
     const writer = await this.#takeWriter()
-    if (writer !== undefined) await this.#core.free([await writer.abort()])
+    if (writer !== undefined) await this.#letGo(writer)
+  }
+
+  async #letGo(writer: Writer): Promise<void> {
+    await this.#core.free([await writer.abort()])
   }
 
   /** The writer of what is fetched, for whoever commits by itself (a pin). */
@@ -112,7 +119,9 @@ export class Content implements BlockSource {
   async #ask(cid: CID, fetch: Fetch, damaged: boolean): Promise<Bytes | null> {
     let cause: unknown
     try {
-      const bytes = await fetch(cid)
+      // The network does not know of this operation's end, such as that of the storage.
+      const { signal } = this.#options
+      const bytes = await (signal === undefined ? fetch(cid) : untilAborted(fetch(cid), signal))
       if (bytes !== null && (await matches(cid, bytes))) return bytes
     } catch (error) {
       if (!damaged || this.#options.signal?.aborted === true) throw error
@@ -137,7 +146,8 @@ export class Content implements BlockSource {
     for (const cid of cids) if (spoilt.has(blockKey(cid)) && fetched.has(blockKey(cid))) this.#options.onRepaired?.(cid)
   }
 
-  async #nameLocal(writer: Writer, roots: readonly CID[]): Promise<void> {
+  /** Names what is here of the last of these and the very blocks of the others; answers whether all of the last is. */
+  async #nameLocal(writer: Writer, roots: readonly CID[]): Promise<boolean> {
     for (const root of roots.slice(0, -1)) {
       const [bytes] = await this.#core.store.getMany([root])
       if (bytes === undefined) continue

@@ -14,6 +14,8 @@ export interface CoreEvents {
   onChange(change: CatalogChange): void
   onDamaged(block: string): void
   onLost(loss: DatabaseLoss): void
+  /** Blocks were freed, here or in another tab. */
+  onFreed(): void
 }
 
 /** Names of refusals at the first opening after which memory takes the place of IndexedDB. Another tab's hold is none of them. */
@@ -94,8 +96,11 @@ export class Core {
     // What fails here (a full disk, a closed database) is done by the next gc() or opening: the removals are on record.
     const work = this.freeNow(removals, { signal: this.#ending.signal }).catch(() => undefined)
     this.#removals.add(work)
-    await work
+    const freed = await work
     this.#removals.delete(work)
+    if (freed === undefined || freed.blocks === 0 || this.#ending.signal.aborted) return
+    this.#events.onFreed()
+    this.#channel?.postMessage({ type: 'freed' } satisfies ChannelMessage)
   }
 
   /** Whether this context may free blocks at any time: every other one that uses the storage sees its locks. */
@@ -135,6 +140,7 @@ export class Core {
 
   #hear(message: ChannelMessage): void {
     if (message.type === 'changes') for (const change of message.changes) this.#events.onChange(change)
+    else if (message.type === 'freed') this.#events.onFreed()
     else if (message.type === 'anyone') this.#channel?.postMessage({ type: 'here' } satisfies ChannelMessage)
   }
 
@@ -158,7 +164,7 @@ export class Core {
   }
 }
 
-type ChannelMessage = { type: 'changes'; changes: readonly CatalogChange[] } | { type: 'anyone' } | { type: 'here' }
+type ChannelMessage = { type: 'changes'; changes: readonly CatalogChange[] } | { type: 'freed' } | { type: 'anyone' } | { type: 'here' }
 
 /** Milliseconds that another context has to answer. */
 const ANSWER_TIMEOUT_MS = 300

@@ -127,8 +127,20 @@ export async function blob(
       held = []
       size = 0
     }
-    return { answer: new Blob([...parts, ...held], { type: type ?? '' }), whole: true }
+    const answer = new Blob([...parts, ...held], { type: type ?? '' })
+    await checkReadable(answer)
+    return { answer, whole: true }
   })
+}
+
+/** A browser without room for a Blob (Chromium: beyond 500 MB of them in a private window) makes one that can't be read and says nothing. */
+async function checkReadable(made: Blob): Promise<void> {
+  try {
+    await made.slice(0, 1).arrayBuffer()
+  } catch (cause) {
+    const message = `the browser has no room for a Blob of ${made.size} bytes: let go of other Blobs, or use stream() or ranges`
+    throw new QuotaError(message, { needed: made.size }, { cause })
+  }
 }
 
 export async function directory(operation: Operation, path: ContentPath, options: LookupOptions): Promise<DirectoryEntry[] | null> {

@@ -69,6 +69,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
       onChange: (change) => this.#emit('change', change),
       onDamaged: (cid) => void this.#reportDamage(cid),
       onLost: () => void this.#reportStatus(),
+      onFreed: () => void this.#reportStatus(),
     })
     // Whoever calls a method hears of it; here it must not count as unhandled.
     this.#core.catch(() => undefined)

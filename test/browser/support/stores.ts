@@ -26,9 +26,9 @@ export async function closeAll(): Promise<void> {
   for (const name of new Set(names)) if (name !== undefined) await IPFSKitStorage.destroy(name)
 }
 
-export function rawOpen(name: string): Promise<IDBDatabase> {
+export function rawOpen(name: string, version?: number): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
-    const request = indexedDB.open(name)
+    const request = indexedDB.open(name, version)
     request.onsuccess = () => resolve(request.result)
     request.onerror = () => reject(request.error ?? new Error('open failed'))
   })
