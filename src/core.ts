@@ -2,7 +2,7 @@
 import { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { prepareHashing } from './blocks/hashing.ts'
 import { BlockRecords } from './blocks/records.ts'
-import { endDead, runRemoval, type Freed, type RemovalOptions } from './blocks/removal.ts'
+import { endDead, recountUsage, runRemoval, type Freed, type RemovalOptions } from './blocks/removal.ts'
 import { Catalog, type CatalogChange } from './catalog/catalog.ts'
 import { deleteDatabase, type Database, type DatabaseLoss } from './catalog/database.ts'
 import { Locks, type LockManagerLike } from './catalog/locks.ts'
@@ -31,6 +31,9 @@ export class Core {
   readonly #channel: BroadcastChannel | undefined
   readonly #events: CoreEvents
   readonly #removals = new Set<Promise<unknown>>()
+  #freeingAlone: { interrupt: AbortController; work: Promise<unknown> } | undefined
+  /** Asked instead of the database in the memory tier, where Helia's datastore is no database. */
+  memoryPins: RemovalOptions['pinnedByHelia'] | undefined
   readonly #ending = new AbortController()
 
   private constructor(options: ResolvedOptions, tier: 'records' | 'memory', factory: IDBFactory, catalog: Catalog, events: CoreEvents) {
@@ -40,7 +43,7 @@ export class Core {
     this.#events = events
     this.locks = new Locks(options.cacheDir, tier === 'memory' ? undefined : lockManager())
     const records = new BlockRecords(options.blocksDatabase, factory, (loss) => events.onLost(loss))
-    this.store = new LocalBlockstore(records, catalog, this.locks, (cid) => events.onDamaged(cid.toString()))
+    this.store = new LocalBlockstore(records, catalog, this.locks, (cid) => events.onDamaged(cid.toV1().toString()))
     this.#datastore = datastoreDatabase(`${options.cacheDir}/data`, factory)
     if (tier !== 'memory' && typeof BroadcastChannel !== 'undefined') {
       this.#channel = new BroadcastChannel(`ipfs-kit:${options.cacheDir}`)
@@ -61,7 +64,9 @@ export class Core {
       const { memoryFactory } = await import('./memory.ts')
       core = await Core.#openWith(options, 'memory', memoryFactory(), events)
     }
-    await core.recover()
+    // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
+    await core.#recover().catch(() => undefined)
+    core.#layReserve()
     return core
   }
 
@@ -70,31 +75,49 @@ export class Core {
     if (!(await catalog.open())) {
       // A destruction that another tab held up is finished here.
       await catalog.database.close()
-      await deleteDatabases(factory, options.cacheDir)
+      await finishDestruction(factory, options.cacheDir)
       catalog = new Catalog(`${options.cacheDir}/catalog`, factory, (loss) => events.onLost(loss))
-      await catalog.open()
+      if (!(await catalog.open())) throw heldDestroyed(options.cacheDir)
     }
     const core = new Core(options, tier, factory, catalog, events)
-    await core.store.records.database.open()
+    try {
+      await core.store.records.database.open()
+    } catch (error) {
+      await core.close()
+      throw error
+    }
     return core
   }
 
   /** Turns dead owners into removals, and carries removals out behind everybody's back where that is safe. */
-  async recover(): Promise<void> {
-    if (!this.canFree && !(await this.#isAlone())) return
-    const removals = await endDead(this.store, Date.now())
-    if (removals.length === 0) return
-    const work = this.freeNow(removals, { signal: this.#ending.signal }).catch(() => undefined)
+  async #recover(): Promise<void> {
+    if (this.canFree) {
+      const { removals, died } = await endDead(this.store, Date.now())
+      if (removals.length > 0) void this.free(removals, died)
+      return
+    }
+    // Without locks nobody may begin to write while this frees: who comes now is told to wait (see #hear), and ends it.
+    const interrupt = new AbortController()
+    if (!(await this.#isAlone())) return
+    const work = endDead(this.store, Date.now()).then(({ removals }) => this.freeNow(removals, { signal: interrupt.signal }))
+    this.#freeingAlone = { interrupt, work: work.catch(() => undefined) }
+    await this.#freeingAlone.work
+    this.#freeingAlone = undefined
+  }
+
+  /** Something to give up when a full disk must allow a deletion. Without it (no room, read-only) things are as they are. */
+  #layReserve(): void {
+    const work = this.catalog.keepReserve().catch(() => undefined)
     this.#removals.add(work)
     void work.then(() => this.#removals.delete(work))
   }
 
   /** Frees what these owners named alone. Without locks that other tabs see, that waits for an opening to which nobody else answers. */
-  async free(ids: readonly (string | undefined)[]): Promise<void> {
+  async free(ids: readonly (string | undefined)[], recount = false): Promise<void> {
     const removals = ids.filter((id) => id !== undefined)
     if (removals.length === 0 || !this.canFree) return
     // What fails here (a full disk, a closed database) is done by the next gc() or opening: the removals are on record.
-    const work = this.freeNow(removals, { signal: this.#ending.signal }).catch(() => undefined)
+    const work = this.freeNow(removals, { signal: this.#ending.signal, recount }).catch(() => undefined)
     this.#removals.add(work)
     const freed = await work
     this.#removals.delete(work)
@@ -108,13 +131,15 @@ export class Core {
     return this.locks.crossContext || this.tier === 'memory'
   }
 
-  async freeNow(ids: readonly string[], options: Omit<RemovalOptions, 'pinnedByHelia'> = {}): Promise<Freed> {
+  /** `recount`: a writer died, and what it wrote last was not counted. */
+  async freeNow(ids: readonly string[], options: Omit<RemovalOptions, 'pinnedByHelia'> & { recount?: boolean } = {}): Promise<Freed> {
     const freed: Freed = { blocks: 0, bytes: 0 }
     for (const id of ids) {
       const { blocks, bytes } = await runRemoval(this.store, id, { ...options, pinnedByHelia: this.pinnedByHelia })
       freed.blocks += blocks
       freed.bytes += bytes
     }
+    if (options.recount === true) await recountUsage(this.store)
     return freed
   }
 
@@ -123,7 +148,7 @@ export class Core {
     await Promise.all(this.#removals)
   }
 
-  readonly pinnedByHelia: RemovalOptions['pinnedByHelia'] = (keys) => heliaPins(this.#datastore)(keys)
+  readonly pinnedByHelia: RemovalOptions['pinnedByHelia'] = (keys) => (this.memoryPins ?? heliaPins(this.#datastore))(keys)
 
   /** Tells this tab and the others. */
   announce(changes: readonly CatalogChange[]): void {
@@ -141,39 +166,74 @@ export class Core {
   #hear(message: ChannelMessage): void {
     if (message.type === 'changes') for (const change of message.changes) this.#events.onChange(change)
     else if (message.type === 'freed') this.#events.onFreed()
-    else if (message.type === 'anyone') this.#channel?.postMessage({ type: 'here' } satisfies ChannelMessage)
+    else if (message.type === 'anyone') void this.#answerHere()
   }
 
-  /** Whether no other context answers on the channel. Only asked where Web Locks are missing. */
+  async #answerHere(): Promise<void> {
+    const freeing = this.#freeingAlone
+    if (freeing !== undefined) {
+      this.#channel?.postMessage({ type: 'busy' } satisfies ChannelMessage)
+      freeing.interrupt.abort()
+      await freeing.work
+    }
+    if (!this.#ending.signal.aborted) this.#channel?.postMessage({ type: 'here' } satisfies ChannelMessage)
+  }
+
+  /** Whether no other context answers on the channel, or asks at the same time. Only asked where Web Locks are missing. */
   async #isAlone(): Promise<boolean> {
     const channel = this.#channel
     if (channel === undefined) return false
     return new Promise((resolve) => {
       const listen = (event: MessageEvent<ChannelMessage>): void => {
-        if (event.data.type === 'here') finish(false)
+        if (event.data.type === 'here' || event.data.type === 'anyone') finish(false)
+        if (event.data.type !== 'busy') return
+        clearTimeout(timer)
+        timer = setTimeout(() => finish(false), BUSY_TIMEOUT_MS)
       }
       const finish = (alone: boolean): void => {
         clearTimeout(timer)
         channel.removeEventListener('message', listen)
         resolve(alone)
       }
-      const timer = setTimeout(() => finish(true), ANSWER_TIMEOUT_MS)
+      let timer = setTimeout(() => finish(true), ANSWER_TIMEOUT_MS)
       channel.addEventListener('message', listen)
       channel.postMessage({ type: 'anyone' } satisfies ChannelMessage)
     })
   }
 }
 
-type ChannelMessage = { type: 'changes'; changes: readonly CatalogChange[] } | { type: 'freed' } | { type: 'anyone' } | { type: 'here' }
+type ChannelMessage =
+  { type: 'changes'; changes: readonly CatalogChange[] } | { type: 'freed' } | { type: 'anyone' } | { type: 'busy' } | { type: 'here' }
 
 /** Milliseconds that another context has to answer. */
 const ANSWER_TIMEOUT_MS = 300
+/** Milliseconds that one which is freeing has to stop. */
+const BUSY_TIMEOUT_MS = 5_000
 
 /** Deletes a storage's own databases. An adopted one has another name and stays. */
 export async function deleteDatabases(factory: IDBFactory, cacheDir: string): Promise<void> {
   // The catalog goes last: while it is there, it says that the storage is destroyed.
   await Promise.all([deleteDatabase(factory, `${cacheDir}/blocks`), deleteDatabase(factory, `${cacheDir}/data`)])
   await deleteDatabase(factory, `${cacheDir}/catalog`)
+}
+
+/** Under a lock, so that of two openings one does not delete what the other has just made anew. */
+async function finishDestruction(factory: IDBFactory, cacheDir: string): Promise<void> {
+  const locks = new Locks(cacheDir, lockManager())
+  await locks.exclusive(async () => {
+    const catalog = new Catalog(`${cacheDir}/catalog`, factory, () => undefined)
+    let isDestroyed = false
+    try {
+      isDestroyed = !(await catalog.open())
+    } finally {
+      await catalog.database.close()
+    }
+    if (isDestroyed) await deleteDatabases(factory, cacheDir)
+  })
+}
+
+function heldDestroyed(cacheDir: string): DatabaseError {
+  return new DatabaseError(`storage '${cacheDir}' was destroyed again while it was opened: open it once more`, `${cacheDir}/catalog`)
 }
 
 /** Deletes a storage whether it is open somewhere or not. @throws DatabaseError where another tab holds it past the timeout */

@@ -3,12 +3,10 @@ import type { CID } from 'multiformats/cid'
 import { canLink } from './blocks/links.ts'
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { holdersOf, listEntries, type Listing } from './catalog/entries.ts'
-import type { Reference } from './catalog/schema.ts'
-import { parseContentPath } from './cid.ts'
+import { SIZE_IN_RECORD, type Reference } from './catalog/schema.ts'
 import type { Core } from './core.ts'
-import { IntegrityError, InvalidOptionsError } from './errors.ts'
-import { MissingBlockError } from './blocks/blocks.ts'
-import { resolvePath } from './files/directory.ts'
+import { InvalidOptionsError } from './errors.ts'
+import { foundHere, withFound } from './found.ts'
 import { describeRoot } from './files/stat.ts'
 import { walk } from './files/walk.ts'
 import { READ_WINDOW_BLOCKS } from './limits.ts'
@@ -16,39 +14,21 @@ import type { Operation } from './operation.ts'
 import type { ContentPath, FileInfo, FileStat, LookupOptions } from './types.ts'
 
 export async function stat(operation: Operation, path: ContentPath, options: LookupOptions): Promise<FileStat | null> {
-  const parsed = parseContentPath(path)
-  const content = operation.content(parsed.cid, options)
-  try {
-    const resolved = await resolvePath(content, parsed.cid, parsed.segments, { signal: operation.signal })
-    if (resolved === null) {
-      await content.drop()
-      return null
-    }
-    const { type, size } = await describeRoot(content, resolved.cid, { signal: operation.signal })
-    await content.keep(resolved.cid, resolved.nodes, false)
-    const { blocks, localBlocks } = await countBlocks(operation.core.store, resolved.cid, operation.signal)
-    const cid = resolved.cid.toString()
-    const pinned = (await holdersOf(operation.core.catalog, cid)).length > 0
-    return { cid, type, size, blocks, localBlocks, pinned }
-  } catch (error) {
-    await content.drop()
-    if (error instanceof MissingBlockError) return null
-    throw error
-  }
+  const { core, signal } = operation
+  return withFound(operation, path, options, async ({ content, cid, nodes }) => {
+    const { type, size } = await describeRoot(content, cid, { signal, local: core.store.lenient })
+    await content.keep(cid, nodes, false)
+    const { blocks, localBlocks } = await countBlocks(core.store, cid, signal)
+    const pinned = (await holdersOf(core.catalog, cid.toString())).length > 0
+    return { cid: cid.toString(), type, size, blocks, localBlocks, pinned }
+  })
 }
 
 export async function exists(operation: Operation, path: ContentPath): Promise<boolean> {
-  const parsed = parseContentPath(path)
-  const { store } = operation.core
-  try {
-    const resolved = await resolvePath(store, parsed.cid, parsed.segments, { signal: operation.signal })
-    if (resolved === null) return false
-    const { blocks, localBlocks } = await countBlocks(store, resolved.cid, operation.signal)
-    return blocks === localBlocks
-  } catch (error) {
-    if (error instanceof MissingBlockError || error instanceof IntegrityError) return false
-    throw error
-  }
+  const cid = await foundHere(operation, path)
+  if (cid === null) return false
+  const { blocks, localBlocks } = await countBlocks(operation.core.store, cid, operation.signal)
+  return blocks === localBlocks
 }
 
 export async function listFiles(
@@ -70,8 +50,8 @@ export async function listFiles(
 
 /** Entries as the contract has them. What is here is counted now, never remembered. */
 async function describe(core: Core, listings: readonly Listing[]): Promise<FileInfo[]> {
-  const references = await core.catalog.read(['references'], (tx) =>
-    Promise.all(listings.map(({ entry }) => core.catalog.referencesIn(tx, entry.id))),
+  const references = await core.catalog.read(['owners', 'references'], (tx) =>
+    Promise.all(listings.map(({ entry }) => core.catalog.referencesOfContent(tx, entry.cid))),
   )
   const keys = [...new Set(references.flatMap((records) => records.flatMap((record) => record.blocks)))]
   const [has, damaged] = await Promise.all([core.store.records.hasMany(keys), core.catalog.damaged()])
@@ -104,7 +84,7 @@ async function describe(core: Core, listings: readonly Listing[]): Promise<FileI
 /** False where a child that may have links of its own has no record: what lies below it is not known. */
 function reachesAll(records: readonly Reference[]): boolean {
   const nodes = new Set(records.map((record) => record.node))
-  return records.every((record) => record.blocks.every((key, index) => (record.sizes[index] ?? -1) >= 0 || nodes.has(key)))
+  return records.every((record) => record.blocks.every((key, index) => record.sizes[index] !== SIZE_IN_RECORD || nodes.has(key)))
 }
 
 /** Bytes of content in the blocks that are here: what a node holds itself, and its raw leaves. */

@@ -47,6 +47,12 @@ export const START_TIMEOUT_MS = 10_000
 /** Milliseconds until the first block of something that is not here. */
 export const RETRIEVE_TIMEOUT_MS = 20_000
 
+/** Bytes laid by in the catalog, given up so that a full disk allows a deletion. */
+export const RESERVE_BYTES: number = 256 * 1024
+
+/** Blocks whose bytes are in memory at once while leaves are checked, fetched or measured. */
+export const LEAF_WINDOW_BLOCKS = 16
+
 /** Milliseconds that opening or deleting a database waits for another tab. */
 export const DATABASE_BLOCKED_TIMEOUT_MS = 5_000
 

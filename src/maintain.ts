@@ -6,13 +6,14 @@ import { blockKey, keyMultihash } from './blocks/records.ts'
 import { endDead, freeForeign } from './blocks/removal.ts'
 import { deleteEntries, endImplicitEntries, endPin, entriesOf, listEntries } from './catalog/entries.ts'
 import type { EntryOwner } from './catalog/schema.ts'
-import { parseContentPath } from './cid.ts'
-import { describeHere, nameHere } from './content.ts'
-import { IntegrityError, UnavailableError } from './errors.ts'
-import { MissingBlockError } from './blocks/blocks.ts'
-import { resolvePath } from './files/directory.ts'
+import { describeHere, nameHere, nameNode } from './naming.ts'
+import { draftOf } from './content.ts'
+import { foundHere, withFound, type Found } from './found.ts'
+import type { KeptContent } from './catalog/catalog.ts'
+import type { Writer } from './blocks/writer.ts'
+import { UnavailableError } from './errors.ts'
 import { walk } from './files/walk.ts'
-import { READ_WINDOW_BLOCKS } from './limits.ts'
+import { LEAF_WINDOW_BLOCKS } from './limits.ts'
 import type { Operation } from './operation.ts'
 import type { Bytes, Cancellable, ContentPath } from './types.ts'
 
@@ -23,7 +24,7 @@ interface Verdict {
 }
 
 export async function remove(operation: Operation, path: ContentPath, options: { filename?: string; force?: boolean }): Promise<boolean> {
-  const cid = await resolveHere(operation, path)
+  const cid = await foundHere(operation, path)
   if (cid === null) return false
   const { ended, changes } = await deleteEntries(operation.core.catalog, cid.toString(), options)
   operation.core.announce(changes)
@@ -32,7 +33,7 @@ export async function remove(operation: Operation, path: ContentPath, options: {
 }
 
 export async function unpin(operation: Operation, path: ContentPath, options: { holder?: string }): Promise<boolean> {
-  const cid = await resolveHere(operation, path)
+  const cid = await foundHere(operation, path)
   if (cid === null) return false
   const { ended, changes } = await endPin(operation.core.catalog, cid.toString(), options.holder ?? '')
   operation.core.announce(changes)
@@ -41,57 +42,67 @@ export async function unpin(operation: Operation, path: ContentPath, options: { 
 }
 
 export async function pin(operation: Operation, path: ContentPath, options: Cancellable & { holder?: string }): Promise<boolean> {
-  const { core, signal } = operation
-  const parsed = parseContentPath(path)
-  const content = operation.content(parsed.cid)
   try {
-    const resolved = await resolvePath(content, parsed.cid, parsed.segments, { signal })
-    if (resolved === null) {
-      await content.drop()
-      return false
-    }
-    const root = resolved.cid
-    const writer = await content.openWriter()
-    let bytes = 0
-    const whole = await nameHere(writer, content, root, {
-      ask: true,
-      signal,
-      onProgress: (more) => {
-        bytes += more
-        options.onProgress?.({ bytes, phase: 'download' })
-      },
-    })
-    if (!whole) {
-      await content.drop()
-      return false
-    }
-    const cid = root.toString()
-    await writer.flush()
-    const { type, size } = await describeHere(core.store, root)
-    const entry = { filename: cid, cid, type, size, complete: true, fallback: operation.fallback, implicit: 1 as const }
-    const { changes, leftover } = await writer.commit([
-      { cid, references: writer.references(root), entry, pin: { holder: options.holder ?? '' } },
-    ])
-    core.announce(changes)
-    await core.free([leftover])
-    return true
+    return (await withFound(operation, path, {}, (found) => pinFound(operation, found, options))) === true
   } catch (error) {
-    await content.drop()
-    if (error instanceof MissingBlockError || error instanceof UnavailableError) return false
+    if (error instanceof UnavailableError) return false
     throw error
   }
+}
+
+async function pinFound(operation: Operation, found: Found, options: Cancellable & { holder?: string }): Promise<true | null> {
+  const { core, signal } = operation
+  const { content, parsed, cid: root, nodes } = found
+  const writer = await content.openWriter()
+  let bytes = 0
+  const onProgress = (more: number): void => {
+    bytes += more
+    options.onProgress?.({ bytes, phase: 'download' })
+  }
+  for (const node of nodes) await nameNode(writer, core.store.lenient, node)
+  if (!(await nameHere(writer, content, root, { ask: true, signal, onProgress }))) return null
+  await writer.flush()
+  const cid = root.toString()
+  const references = writer.references(root)
+  const fresh = { ...(await describeHere(core.store.lenient, root)), complete: true }
+  const entries = await entriesOf(core.catalog, cid)
+  const implicit = { filename: cid, cid, ...fresh, fallback: operation.fallback, implicit: 1 as const }
+  const contents: KeptContent[] = [
+    { cid, references, entry: implicit, pin: { holder: options.holder ?? '' } },
+    // What was there in part is whole now.
+    ...entries.filter((entry) => !entry.complete).map((entry) => ({ cid, references, entry: { ...draftOf(entry), ...fresh } })),
+    ...(content.isFetched ? await pathContents(operation, writer, parsed.cid, nodes) : []),
+  ]
+  const { changes, leftover } = await writer.commit(contents)
+  core.announce(changes)
+  await core.free([leftover])
+  return true
+}
+
+/** The nodes of the path stay as a part of its root, so that the same path works offline. */
+async function pathContents(operation: Operation, writer: Writer, root: CID, nodes: readonly CID[]): Promise<KeptContent[]> {
+  if (nodes.length === 0) return []
+  const { core } = operation
+  const cid = root.toString()
+  const entries = await entriesOf(core.catalog, cid)
+  const references = writer.references(root)
+  if (entries.length > 0) return entries.map((entry) => ({ cid, references, entry: draftOf(entry) }))
+  const described = await describeHere(core.store.lenient, root)
+  return [{ cid, references, entry: { filename: cid, cid, ...described, complete: false, fallback: operation.fallback } }]
 }
 
 export async function verify(operation: Operation, path: ContentPath | undefined, options: Cancellable): Promise<Verdict> {
   const answer: Verdict = { blocks: 0, bytes: 0, damaged: [] }
   const verdicts = new Map<string, boolean>()
   const check = async (entry: EntryOwner): Promise<void> => {
-    const references = await operation.core.catalog.referencesOf(entry.id)
+    const references = await operation.core.catalog.read(['owners', 'references'], (tx) =>
+      operation.core.catalog.referencesOfContent(tx, entry.cid),
+    )
     const nodes = new Set(references.map((reference) => reference.node))
     const keys = [...new Set(references.flatMap((reference) => reference.blocks))]
-    for (let from = 0; from < keys.length; from += READ_WINDOW_BLOCKS) {
+    for (let from = 0; from < keys.length; from += LEAF_WINDOW_BLOCKS) {
       operation.signal.throwIfAborted()
-      const page = keys.slice(from, from + READ_WINDOW_BLOCKS)
+      const page = keys.slice(from, from + LEAF_WINDOW_BLOCKS)
       const fresh = page.filter((key) => !verdicts.has(key))
       const { blocks } = await operation.core.store.examine(
         fresh.map((key) => cidOf(key, entry, nodes)),
@@ -105,6 +116,8 @@ export async function verify(operation: Operation, path: ContentPath | undefined
         answer.bytes += bytes.byteLength
       })
       const noted = await operation.core.catalog.damaged()
+      const healed = page.filter((key) => noted.has(key) && verdicts.get(key) === true)
+      if (healed.length > 0) await operation.core.catalog.noteWhole(healed)
       for (const key of page) {
         // A block of a part that was never fetched is missing, not damaged.
         if (verdicts.get(key) === true || (!entry.complete && !noted.has(key))) continue
@@ -117,7 +130,7 @@ export async function verify(operation: Operation, path: ContentPath | undefined
     for (const entry of await allContents(operation)) await check(entry)
     return answer
   }
-  const root = await resolveHere(operation, path)
+  const root = await foundHere(operation, path)
   if (root === null) return answer
   const [entry] = await entriesOf(operation.core.catalog, root.toString())
   if (entry !== undefined) await check(entry)
@@ -127,12 +140,13 @@ export async function verify(operation: Operation, path: ContentPath | undefined
 
 /** Content that has no entry of its own, such as a file in a directory: its DAG is walked. */
 async function verifyDag(operation: Operation, root: CID, answer: Verdict, options: Cancellable): Promise<void> {
-  const { store } = operation.core
+  const { store, catalog } = operation.core
   const { signal } = operation
   let leaves: CID[] = []
+  const missing: CID[] = []
   const count = (cid: CID, bytes: Bytes | undefined): void => {
     if (bytes === undefined) {
-      answer.damaged.push({ cid: root.toString(), block: cid.toString() })
+      missing.push(cid)
       return
     }
     answer.blocks++
@@ -144,11 +158,17 @@ async function verifyDag(operation: Operation, root: CID, answer: Verdict, optio
     leaves = []
     options.onProgress?.({ bytes: answer.bytes, phase: 'verify' })
   }
-  for await (const { cid } of walk(store.lenient, root, { signal, onNode: count, onMissing: (missing) => count(missing, undefined) })) {
+  for await (const { cid } of walk(store.lenient, root, { signal, onNode: count, onMissing: (absent) => count(absent, undefined) })) {
     if (!canLink(cid)) leaves.push(cid)
-    if (leaves.length >= READ_WINDOW_BLOCKS) await checkLeaves()
+    if (leaves.length >= LEAF_WINDOW_BLOCKS) await checkLeaves()
   }
   await checkLeaves()
+  // What was never here is no damage: it is where it was noted, or where content that was whole needs it.
+  const [noted, owners] = await Promise.all([catalog.damaged(), catalog.ownersOf(missing.map(blockKey))])
+  missing.forEach((cid, index) => {
+    const isLost = owners[index]?.some((owner) => owner.kind === 'entry' && owner.complete) === true
+    if (isLost || noted.has(blockKey(cid))) answer.damaged.push({ cid: root.toString(), block: cid.toV1().toString() })
+  })
 }
 
 export async function collect(
@@ -161,24 +181,16 @@ export async function collect(
   // Without locks that other tabs see, freeing waits for an opening with nobody else (see Core.recover).
   if (!core.canFree) return { blocks: 0, bytes: 0 }
   await core.settleRemovals()
-  const removals = await endDead(core.store, Date.now())
+  const { removals, died } = await endDead(core.store, Date.now())
   const step = { pinnedByHelia: core.pinnedByHelia, signal }
-  const freed = await core.freeNow(removals, { signal, onProgress: ({ bytes }) => options.onProgress?.({ bytes, phase: 'verify' }) })
+  const freed = await core.freeNow(removals, {
+    signal,
+    recount: died,
+    onProgress: ({ bytes }) => options.onProgress?.({ bytes, phase: 'verify' }),
+  })
   if (options.foreign !== true) return freed
   const foreign = await freeForeign(core.store, step)
   return { blocks: freed.blocks + foreign.blocks, bytes: freed.bytes + foreign.bytes }
-}
-
-async function resolveHere(operation: Operation, path: ContentPath): Promise<CID | null> {
-  const parsed = parseContentPath(path)
-  if (parsed.segments.length === 0) return parsed.cid
-  try {
-    const resolved = await resolvePath(operation.core.store, parsed.cid, parsed.segments, { signal: operation.signal })
-    return resolved?.cid ?? null
-  } catch (error) {
-    if (error instanceof MissingBlockError || error instanceof IntegrityError) return null
-    throw error
-  }
 }
 
 /** One entry a content: several names of one content have the same blocks. */

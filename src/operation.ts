@@ -3,7 +3,6 @@ import type { CID } from 'multiformats/cid'
 import type { Content } from './content.ts'
 import type { Core } from './core.ts'
 import { InvalidOptionsError } from './errors.ts'
-import type { Bytes, StorageEvents } from './types.ts'
 
 /** One operation under way: its core, and a signal that ends with the caller's or with the storage. */
 export interface Operation {
@@ -13,13 +12,9 @@ export interface Operation {
   content(root: CID, options?: { localOnly?: boolean | undefined }): Content
   /** Whether no Helia node is running. */
   fallback: boolean
-  emit<K extends keyof StorageEvents>(type: K, detail: StorageEvents[K] extends CustomEvent<infer D> ? D : never): void
   /** Notes that content was used now. */
   touch(cid: CID): void
 }
-
-/** Asks the network for one block within an operation. */
-export type FetchBlock = (cid: CID) => Promise<Bytes | null>
 
 type Kind = 'string' | 'boolean' | 'function' | 'signal' | 'number' | 'object'
 

@@ -2,58 +2,40 @@
 import type { CID } from 'multiformats/cid'
 import { MissingBlockError } from './blocks/blocks.ts'
 import { answerStream, type AnswerStream } from './answer-stream.ts'
-import { parseContentPath, type ParsedPath } from './cid.ts'
-import type { Content } from './content.ts'
+import { QuotaError } from './errors.ts'
 import { exportCar } from './files/car.ts'
-import { listDirectory, resolvePath } from './files/directory.ts'
+import { listDirectory } from './files/directory.ts'
 import { openFile, readInto, readRange, type FileLayout } from './files/read.ts'
+import { withFound, type Found } from './found.ts'
 import { entriesOf } from './catalog/entries.ts'
 import { READ_WINDOW_BYTES } from './limits.ts'
 import type { Operation } from './operation.ts'
 import type { Bytes, ContentPath, DirectoryEntry, LookupOptions, Progress, RetrieveOptions } from './types.ts'
 
-interface Found {
-  content: Content
-  cid: CID
-  /** Directory nodes on the way, the root among them. */
-  nodes: CID[]
-}
-
-/** Resolves the path, runs `work` on what it names, keeps what was fetched; null where something is missing that nobody has. */
-async function on<T>(
+/** Runs `work` on what the path names, and keeps what was fetched: as a whole entry where `whole` says so, else as a part. */
+async function read<T>(
   operation: Operation,
   path: ContentPath,
   options: LookupOptions,
-  work: (found: Found, parsed: ParsedPath) => Promise<{ answer: T; whole: boolean }>,
+  work: (found: Found) => Promise<{ answer: T; whole: boolean }>,
 ): Promise<T | null> {
-  const parsed = parseContentPath(path)
-  const content = operation.content(parsed.cid, options)
-  try {
-    const resolved = await resolvePath(content, parsed.cid, parsed.segments, { signal: operation.signal })
-    if (resolved === null) {
-      await content.drop()
-      return null
-    }
-    const { answer, whole } = await work({ content, ...resolved }, parsed)
-    await content.keep(resolved.cid, resolved.nodes, whole)
-    operation.touch(parsed.cid)
+  return withFound(operation, path, options, async (found) => {
+    const { answer, whole } = await work(found)
+    await found.content.keep(found.cid, found.nodes, whole)
+    operation.touch(found.parsed.cid)
     return answer
-  } catch (error) {
-    await content.drop()
-    if (error instanceof MissingBlockError) return null
-    throw error
-  }
+  })
 }
 
 export async function retrieve(operation: Operation, path: ContentPath, options: RetrieveOptions): Promise<Bytes | null> {
-  return on(operation, path, options, async ({ content, cid }) => {
+  return read(operation, path, options, async ({ content, cid }) => {
     const file = await openFile(content, cid, { signal: operation.signal })
     const answer = await readInto(content, file, options.offset ?? 0, options.length, readOptions(operation, file, options))
     return { answer, whole: answer.byteLength === file.size }
   })
 }
 
-/** Resolves the path and answers a stream over what `open` makes of it; null where it is nowhere. */
+/** A stream over what `open` makes of what the path names; null where that is nowhere. `end` is called when all is over. */
 async function streamed(
   operation: Operation,
   path: ContentPath,
@@ -61,26 +43,16 @@ async function streamed(
   end: () => void,
   open: (found: Found) => Promise<Pick<AnswerStream, 'next' | 'stop'> & { isWhole: () => boolean }>,
 ): Promise<ReadableStream<Bytes> | null> {
-  const parsed = parseContentPath(path)
-  const content = operation.content(parsed.cid, options)
-  try {
-    const resolved = await resolvePath(content, parsed.cid, parsed.segments, { signal: operation.signal })
-    if (resolved === null) {
-      await content.drop()
-      end()
-      return null
-    }
-    const { cid, nodes } = resolved
-    const { next, stop, isWhole } = await open({ content, cid, nodes })
-    operation.touch(parsed.cid)
+  const answer = await withFound(operation, path, options, async (found) => {
+    const { content, cid, nodes } = found
+    const root = found.parsed.cid
+    const { next, stop, isWhole } = await open(found)
+    operation.touch(root)
     const keep = (finished: boolean): Promise<void> => content.keep(cid, nodes, finished && isWhole())
-    return answerStream({ operation, cid: parsed.cid.toString(), content, next, stop, keep, end })
-  } catch (error) {
-    await content.drop()
-    end()
-    if (error instanceof MissingBlockError) return null
-    throw error
-  }
+    return answerStream({ operation, cid: root.toString(), content, next, stop, keep, end })
+  })
+  if (answer === null) end()
+  return answer
 }
 
 /** A stream that keeps what was fetched: as a whole entry where all of it was read, else as a part. */
@@ -112,7 +84,7 @@ export async function blob(
   path: ContentPath,
   options: LookupOptions & { verify?: boolean; onProgress?: (progress: Progress) => void },
 ): Promise<Blob | null> {
-  return on(operation, path, options, async ({ content, cid }, parsed) => {
+  return read(operation, path, options, async ({ content, cid, parsed }) => {
     const file = await openFile(content, cid, { signal: operation.signal })
     const type = await mediaTypeOf(operation, parsed.segments.length === 0 ? parsed.cid : cid)
     // A few batches at a time: the browser moves a Blob's bytes out of script memory, so parts become Blobs before the next ones are read.
@@ -144,9 +116,12 @@ async function checkReadable(made: Blob): Promise<void> {
 }
 
 export async function directory(operation: Operation, path: ContentPath, options: LookupOptions): Promise<DirectoryEntry[] | null> {
-  return on(operation, path, options, async ({ content, cid }, parsed) => {
+  return read(operation, path, options, async ({ content, cid, parsed }) => {
     const base = [parsed.cid.toString(), ...parsed.segments].join('/')
-    return { answer: await listDirectory(content, cid, base, { signal: operation.signal }), whole: false }
+    return {
+      answer: await listDirectory(content, cid, base, { signal: operation.signal, local: operation.core.store.lenient }),
+      whole: false,
+    }
   })
 }
 

@@ -1,7 +1,7 @@
 // The front: one storage, opened once, whose every method is one operation that ends whole or not at all.
 import type { CID } from 'multiformats/cid'
 import { blockKey } from './blocks/records.ts'
-import { pinnedBytes, writeLastUsed } from './catalog/entries.ts'
+import { writeLastUsed } from './catalog/entries.ts'
 import { parseContentPath } from './cid.ts'
 import { Content } from './content.ts'
 import { Core, destroyStorage } from './core.ts'
@@ -12,10 +12,12 @@ import { checkSource } from './files/source.ts'
 import { exists, listFiles, stat } from './inspect.ts'
 import { collect, pin, remove, unpin, verify } from './maintain.ts'
 import { createBlockFetcher, type BlockFetcher } from './network/block-fetcher.ts'
+import { follow, untilAborted } from './network/abort.ts'
 import { HeliaBackend } from './network/helia.ts'
 import { checkOptions, type Operation } from './operation.ts'
 import { resolveOptions, sameOptions, type ResolvedOptions } from './options.ts'
 import { blob, car, directory, retrieve, stream } from './read.ts'
+import { backendStatus, storageManager, usageOf, type StatusFacts } from './status.ts'
 import { checkStoreOptions, importCar, storeDirectory, storeFile, storeMany } from './store.ts'
 import type {
   BackendStatus,
@@ -36,6 +38,8 @@ import type {
   StoreOptions,
 } from './types.ts'
 
+type Kind = 'read' | 'write'
+
 /**
  * Content-addressed storage in this browser.
  *
@@ -54,8 +58,8 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   readonly #used = new Map<string, number>()
   #flushTimer: ReturnType<typeof setTimeout> | undefined
   #closed: Promise<void> | undefined
-  /** Whether the last write and read worked. */
-  #localWorks = true
+  /** Whether the last of each worked. */
+  readonly #works = { read: true, write: true }
 
   /**
    * Begins to open the storage. Nothing is thrown later for what can be seen now.
@@ -106,12 +110,12 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   async store(data: Source, options: StoreOptions = {}): Promise<string> {
     checkStoreOptions('store', options)
     checkSource(data)
-    return this.#operate(options.signal, (operation) => storeFile(operation, data, options))
+    return this.#operate('write', options.signal, (operation) => storeFile(operation, data, options))
   }
 
   async storeMany(items: Iterable<{ data: Source } & StoreOptions>, options: Cancellable = {}): Promise<string[]> {
     checkOptions('storeMany', options, ['signal', 'onProgress'])
-    return this.#operate(options.signal, (operation) => storeMany(operation, items, options))
+    return this.#operate('write', options.signal, (operation) => storeMany(operation, items, options))
   }
 
   async storeDirectory(
@@ -119,17 +123,17 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     options: StoreOptions = {},
   ): Promise<string> {
     checkStoreOptions('storeDirectory', options)
-    return this.#operate(options.signal, (operation) => storeDirectory(operation, entries, options))
+    return this.#operate('write', options.signal, (operation) => storeDirectory(operation, entries, options))
   }
 
   async retrieve(path: ContentPath, options: RetrieveOptions = {}): Promise<Bytes | null> {
     this.#checkRetrieve('retrieve', path, options)
-    return this.#operate(options.signal, (operation) => retrieve(operation, path, options))
+    return this.#operate('read', options.signal, (operation) => retrieve(operation, path, options))
   }
 
   async stream(path: ContentPath, options: RetrieveOptions = {}): Promise<ReadableStream<Bytes> | null> {
     this.#checkRetrieve('stream', path, options)
-    return this.#operateOn(options.signal, (operation, end) => stream(operation, path, options, end))
+    return this.#operateOn('read', options.signal, (operation, end) => stream(operation, path, options, end))
   }
 
   async blob(
@@ -138,24 +142,24 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   ): Promise<Blob | null> {
     checkOptions('blob', options, ['signal', 'localOnly', 'verify', 'onProgress'])
     parseContentPath(path)
-    return this.#operate(options.signal, (operation) => blob(operation, path, options))
+    return this.#operate('read', options.signal, (operation) => blob(operation, path, options))
   }
 
   async stat(path: ContentPath, options: LookupOptions = {}): Promise<FileStat | null> {
     checkOptions('stat', options, ['signal', 'localOnly'])
     parseContentPath(path)
-    return this.#operate(options.signal, (operation) => stat(operation, path, options))
+    return this.#operate('read', options.signal, (operation) => stat(operation, path, options))
   }
 
   async listDirectory(path: ContentPath, options: LookupOptions = {}): Promise<DirectoryEntry[] | null> {
     checkOptions('listDirectory', options, ['signal', 'localOnly'])
     parseContentPath(path)
-    return this.#operate(options.signal, (operation) => directory(operation, path, options))
+    return this.#operate('read', options.signal, (operation) => directory(operation, path, options))
   }
 
   async listFiles(path = '/', options: { after?: Pick<FileInfo, 'filename' | 'cid'>; limit?: number } = {}): Promise<FileInfo[]> {
     checkOptions('listFiles', options, ['after', 'limit'])
-    return this.#operate(undefined, async (operation) => {
+    return this.#operate('read', undefined, async (operation) => {
       const files = await listFiles(operation, path, options)
       for (const file of files) {
         const used = this.#used.get(file.cid)
@@ -167,25 +171,25 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async exists(path: ContentPath): Promise<boolean> {
     parseContentPath(path)
-    return this.#operate(undefined, (operation) => exists(operation, path))
+    return this.#operate('read', undefined, (operation) => exists(operation, path))
   }
 
   async delete(cid: ContentPath, options: { filename?: string; force?: boolean } = {}): Promise<boolean> {
     checkOptions('delete', options, ['filename', 'force'])
     parseContentPath(cid)
-    return this.#operate(undefined, (operation) => remove(operation, cid, options))
+    return this.#operate('write', undefined, (operation) => remove(operation, cid, options))
   }
 
   async pin(cid: ContentPath, options: Cancellable & { holder?: string } = {}): Promise<boolean> {
     checkOptions('pin', options, ['signal', 'onProgress', 'holder'])
     parseContentPath(cid)
-    return this.#operate(options.signal, (operation) => pin(operation, cid, options))
+    return this.#operate('write', options.signal, (operation) => pin(operation, cid, options))
   }
 
   async unpin(cid: ContentPath, options: { holder?: string } = {}): Promise<boolean> {
     checkOptions('unpin', options, ['holder'])
     parseContentPath(cid)
-    return this.#operate(undefined, (operation) => unpin(operation, cid, options))
+    return this.#operate('write', undefined, (operation) => unpin(operation, cid, options))
   }
 
   async verify(
@@ -194,24 +198,24 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   ): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }> {
     checkOptions('verify', options, ['signal', 'onProgress'])
     if (path !== undefined) parseContentPath(path)
-    return this.#operate(options.signal, (operation) => verify(operation, path, options))
+    return this.#operate('read', options.signal, (operation) => verify(operation, path, options))
   }
 
   async gc(options: Cancellable & { foreign?: boolean } = {}): Promise<{ blocks: number; bytes: number }> {
     checkOptions('gc', options, ['signal', 'onProgress', 'foreign'])
-    return this.#operate(options.signal, (operation) => collect(operation, options))
+    return this.#operate('write', options.signal, (operation) => collect(operation, options))
   }
 
   async exportCar(cid: ContentPath, options: Cancellable = {}): Promise<ReadableStream<Bytes> | null> {
     checkOptions('exportCar', options, ['signal', 'onProgress'])
     parseContentPath(cid)
-    return this.#operateOn(options.signal, (operation, end) => car(operation, cid, options.onProgress, end))
+    return this.#operateOn('read', options.signal, (operation, end) => car(operation, cid, options.onProgress, end))
   }
 
   async importCar(source: Source, options: StoreOptions = {}): Promise<string[]> {
     checkStoreOptions('importCar', options)
     checkSource(source)
-    return this.#operate(options.signal, (operation) => importCar(operation, source, options))
+    return this.#operate('write', options.signal, (operation) => importCar(operation, source, options))
   }
 
   async persist(): Promise<boolean> {
@@ -231,7 +235,9 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   }
 
   async getBackendStatus(): Promise<BackendStatus> {
-    return this.#operate(undefined, ({ core }) => this.#status(core))
+    this.#checkOpen()
+    const core = await this.#core
+    return this.#status(core, await usageOf(core))
   }
 
   async helia(): Promise<HeliaNode | null> {
@@ -256,12 +262,15 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async #close(): Promise<void> {
     clearTimeout(this.#flushTimer)
-    const core = await this.#core.catch(() => undefined)
-    if (core !== undefined && !this.#closing.signal.aborted) await this.#flushLastUsed(core)
     this.#closing.abort(new ClosedError('the storage was closed while this was under way'))
+    const core = await this.#core.catch(() => undefined)
     await Promise.allSettled(this.#running)
-    await this.#helia?.stop()
-    await core?.close()
+    try {
+      if (core !== undefined) await this.#flushLastUsed(core)
+      await this.#helia?.stop()
+    } finally {
+      await core?.close()
+    }
   }
 
   #checkOpen(): void {
@@ -274,8 +283,8 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     checkRange(options.offset, options.length)
   }
 
-  #operate<T>(signal: AbortSignal | undefined, work: (operation: Operation) => Promise<T>): Promise<T> {
-    return this.#operateOn(signal, async (operation, end) => {
+  #operate<T>(kind: Kind, signal: AbortSignal | undefined, work: (operation: Operation) => Promise<T>): Promise<T> {
+    return this.#operateOn(kind, signal, async (operation, end) => {
       try {
         return await work(operation)
       } finally {
@@ -285,29 +294,33 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   }
 
   /** As #operate, for what goes on after its answer: `work` calls `end` when nothing of it is under way any more. */
-  async #operateOn<T>(signal: AbortSignal | undefined, work: (operation: Operation, end: () => void) => Promise<T>): Promise<T> {
+  async #operateOn<T>(
+    kind: Kind,
+    signal: AbortSignal | undefined,
+    work: (operation: Operation, end: () => void) => Promise<T>,
+  ): Promise<T> {
     this.#checkOpen()
     signal?.throwIfAborted()
     const scope = new AbortController()
-    const stop = linked(scope, [signal, this.#closing.signal])
+    const release = follow(scope, [signal, this.#closing.signal])
     let end = (): void => undefined
     const over = new Promise<void>((resolve) => {
       end = () => {
-        stop()
+        release()
         resolve()
       }
     })
     this.#running.add(over)
     void over.then(() => this.#running.delete(over))
     try {
-      const core = await aborted(this.#core, scope.signal)
+      const core = await untilAborted(this.#core, scope.signal)
       const answer = await work(this.#operation(core, scope.signal, signal === undefined), end)
-      this.#localWorks = true
+      this.#works[kind] = true
       return answer
     } catch (error) {
       end()
       if (error instanceof DatabaseError || error instanceof QuotaError) {
-        this.#localWorks = false
+        this.#works[kind] = false
         void this.#reportStatus()
       }
       // Whatever an abort makes fail on its way, its reason is what the caller hears.
@@ -323,7 +336,6 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
       core,
       signal,
       fallback: helia?.status().running !== true,
-      emit: (type, detail) => this.#emit(type, detail),
       touch: (cid) => this.#touch(cid),
       content: (root, options = {}) => {
         if (helia === undefined || fetcherOf === undefined || options.localOnly === true) return new Content(core, root, { signal })
@@ -340,8 +352,8 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async #openStores(): Promise<Awaited<ReturnType<ConstructorParameters<typeof HeliaBackend>[0]['openStores']>>> {
     const core = await this.#core
-    const { openGuestStores } = await import('./network/helia-view.ts')
-    return openGuestStores(core.store, `${this.#options.cacheDir}/data`, core.pinnedByHelia, core.tier === 'memory')
+    const { openGuestStores } = await import('./network/guest-stores.ts')
+    return openGuestStores(core, `${this.#options.cacheDir}/data`)
   }
 
   #touch(cid: CID): void {
@@ -377,41 +389,21 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   }
 
   async #reportStatus(): Promise<void> {
-    if (this.#closed !== undefined) return
-    try {
-      this.#emit('status', await this.#status(await this.#core))
-    } catch {
-      // Without a catalog there is no status to tell; the next call of a method says why.
-    }
+    // A storage that never opened has no status; whoever calls a method hears why.
+    const core = await this.#core.catch(() => undefined)
+    if (core === undefined) return
+    const usage = await usageOf(core).catch(() => {
+      // Deleted by another tab, or not to be read any more: that is what there is to tell.
+      this.#works.read = false
+      return { bytes: 0, blocks: 0, files: 0, pinnedBytes: 0 }
+    })
+    const status = await this.#status(core, usage)
+    if (this.#closed === undefined) this.#emit('status', status)
   }
 
-  async #status(core: Core): Promise<BackendStatus> {
-    const helia = this.#helia?.status()
-    const running = helia?.running === true
-    const reason = this.#options.fallback ?? helia?.fallbackReason
-    const [usage, pinned, estimate, persisted] = await Promise.all([
-      core.catalog.usage(),
-      pinnedBytes(core.catalog),
-      askManager((manager) => manager.estimate?.()),
-      askManager((manager) => manager.persisted?.()),
-    ])
-    return {
-      ipfsKitAvailable: running,
-      usingFallback: !running,
-      ...(running || reason === undefined ? {} : { fallbackReason: reason }),
-      ...(running || helia?.fallbackDetail === undefined ? {} : { fallbackDetail: helia.fallbackDetail }),
-      cacheDir: this.#options.cacheDir,
-      persisted: persisted ?? false,
-      tier: core.tier,
-      usage: {
-        bytes: usage.bytes,
-        ...(estimate?.quota === undefined ? {} : { quota: estimate.quota }),
-        files: usage.files,
-        blocks: usage.blocks,
-        pinnedBytes: pinned,
-      },
-      backends: { local: this.#localWorks, ipfs: running && helia.lastContactOk !== false, s3: false, filecoin: false },
-    }
+  #status(core: Core, usage: StatusFacts['usage']): Promise<BackendStatus> {
+    const localWorks = this.#works.read && this.#works.write
+    return backendStatus({ core, options: this.#options, helia: this.#helia?.status(), localWorks, usage })
   }
 }
 
@@ -444,45 +436,4 @@ export async function resetStorage(): Promise<void> {
   const before = shared
   shared = undefined
   await before?.close()
-}
-
-/** Aborts `scope` with the first of the signals; answers how to stop listening. */
-function linked(scope: AbortController, signals: readonly (AbortSignal | undefined)[]): () => void {
-  const stops = signals.flatMap((signal) => {
-    if (signal === undefined) return []
-    const listen = (): void => scope.abort(signal.reason)
-    if (signal.aborted) listen()
-    else signal.addEventListener('abort', listen, { once: true })
-    return [() => signal.removeEventListener('abort', listen)]
-  })
-  return () => {
-    for (const stop of stops) stop()
-  }
-}
-
-function aborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted()
-  return new Promise((resolve, reject) => {
-    const listen = (): void => reject(signal.reason as Error)
-    signal.addEventListener('abort', listen, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', listen))
-  })
-}
-
-/** What the browser says of its storage; undefined where this context may not ask. */
-async function askManager<T>(
-  ask: (manager: NonNullable<ReturnType<typeof storageManager>>) => Promise<T> | undefined,
-): Promise<T | undefined> {
-  try {
-    const manager = storageManager()
-    return manager === undefined ? undefined : await ask(manager)
-  } catch {
-    // An opaque origin or a context without the method: the status leaves the figure out.
-    return undefined
-  }
-}
-
-/** Absent in insecure contexts and outside browsers. */
-function storageManager(): Partial<Pick<StorageManager, 'estimate' | 'persist' | 'persisted'>> | undefined {
-  return (globalThis as { navigator?: { storage?: StorageManager } }).navigator?.storage
 }

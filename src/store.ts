@@ -2,7 +2,8 @@
 import type { CID } from 'multiformats/cid'
 import { Writer } from './blocks/writer.ts'
 import type { EntryDraft, KeptContent } from './catalog/catalog.ts'
-import { describeHere, nameHere } from './content.ts'
+import { describeHere, nameHere } from './naming.ts'
+import { follow } from './network/abort.ts'
 import { CarError, InvalidSourceError } from './errors.ts'
 import { importCarBlocks } from './files/car.ts'
 import { importDirectory, importFile } from './files/import.ts'
@@ -44,7 +45,6 @@ export async function storeMany(
       }
       const { data, ...itemOptions } = item
       checkStoreOptions('storeMany', itemOptions)
-      itemOptions.signal?.throwIfAborted()
       checkSource(data)
       let size = 0
       const report = progressOf(itemOptions, sourceSize(data))
@@ -127,7 +127,10 @@ async function importOne(
 ): Promise<KeptContent> {
   // Asked before the source is read: one that was read is no source any more.
   const mediaType = options.mediaType ?? sourceMediaType(data)
-  const { cid, size } = await importFile(data, writer, { signal: operation.signal, onProgress })
+  // An item of storeMany may have a signal of its own.
+  const scope = new AbortController()
+  const release = follow(scope, [options.signal, operation.signal])
+  const { cid, size } = await importFile(data, writer, { signal: scope.signal, onProgress }).finally(release)
   return keep(operation, writer, cid, 'file', size, { ...options, ...(mediaType === undefined ? {} : { mediaType }) })
 }
 

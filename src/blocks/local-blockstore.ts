@@ -26,8 +26,8 @@ export class LocalBlockstore implements BlockSource {
     const [bad] = damaged
     if (bad !== undefined) {
       throw new IntegrityError(
-        `block ${bad.toString()} is damaged here: store the content again, or fetch it from a backend`,
-        bad.toString(),
+        `block ${bad.toV1().toString()} is damaged here: store the content again, or fetch it from a backend`,
+        bad.toV1().toString(),
       )
     }
     return blocks
@@ -44,7 +44,8 @@ export class LocalBlockstore implements BlockSource {
     options.signal?.throwIfAborted()
     const damaged = cids.filter((_, index) => whole[index] === false)
     if (damaged.length > 0) {
-      await this.catalog.noteDamaged(damaged.map(blockKey))
+      // A hint for later: where it can't be written, the answer is the same.
+      await this.catalog.noteDamaged(damaged.map(blockKey)).catch(() => undefined)
       damaged.forEach(this.#onDamaged)
     }
     return { blocks: blocks.map((bytes, index) => (whole[index] === true ? bytes : undefined)), damaged }

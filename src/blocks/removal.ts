@@ -2,7 +2,7 @@
 import { addUsage, ownedBy, type Catalog } from '../catalog/catalog.ts'
 import { keyRange, result } from '../catalog/database.ts'
 import type { Reference } from '../catalog/schema.ts'
-import { REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'
+import { LEAF_WINDOW_BLOCKS, REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 
@@ -41,7 +41,7 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
       freed.bytes += done.bytes
       options.onProgress?.(freed)
     }
-    await store.catalog.write(['owners', 'references'], async (tx) => {
+    await store.catalog.writeToFree(['owners', 'references'], async (tx) => {
       const left = await result(tx.objectStore('references').count(ownedBy(tx, id)))
       if (left === 0) tx.objectStore('owners').delete(id)
     })
@@ -51,8 +51,9 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
   }
 }
 
-/** Turns dead owners into removals and answers the ids of all removals. An owner is dead when its lock is free. */
-export async function endDead(store: LocalBlockstore, now: number): Promise<string[]> {
+/** Turns dead owners into removals and answers the ids of all removals, and whether any had died. An owner is dead when its lock is free. */
+export async function endDead(store: LocalBlockstore, now: number): Promise<{ removals: string[]; died: boolean }> {
+  let died = false
   const pending = await store.catalog.pending()
   const removals = pending.filter((owner) => owner.kind === 'removal').map((owner) => owner.id)
   for (const owner of pending) {
@@ -61,13 +62,34 @@ export async function endDead(store: LocalBlockstore, now: number): Promise<stri
     const lock = await store.locks.own(owner.id)
     if (lock === undefined) continue
     try {
-      await store.catalog.end([owner.id])
+      if (!(await store.catalog.endDead(owner.id, now - SESSION_EXPIRY_MS))) continue
       removals.push(owner.id)
+      died = true
     } finally {
       lock.release()
     }
   }
-  return removals
+  return { removals, died }
+}
+
+/** Counts bytes and blocks anew: unique ones that owners name, that are here and that are not foreign. */
+export async function recountUsage(store: LocalBlockstore): Promise<void> {
+  await store.locks.exclusive(async () => {
+    const sizes = await store.catalog.namedSizes()
+    const keys = [...sizes.keys()]
+    let bytes = 0
+    let blocks = 0
+    for (let from = 0; from < keys.length; from += REMOVAL_STEP_BLOCKS) {
+      const page = keys.slice(from, from + REMOVAL_STEP_BLOCKS)
+      const here = await store.records.hasMany(page)
+      page.forEach((key, index) => {
+        if (here[index] !== true) return
+        blocks++
+        bytes += Math.max(0, sizes.get(key) ?? 0)
+      })
+    }
+    await store.catalog.setUsage(bytes, blocks)
+  })
 }
 
 /** Frees blocks that nobody names and this storage never wrote. */
@@ -154,7 +176,7 @@ async function freeStep(store: LocalBlockstore, id: string, step: readonly Refer
   const here = await store.records.deleteMany(free)
   const gone = free.filter((_, index) => here[index] === true)
   const freed: Freed = { blocks: gone.length, bytes: gone.reduce((sum, key) => sum + (sizes.get(key) ?? 0), 0) }
-  await store.catalog.write(['references', 'damaged', 'packed'], async (tx) => {
+  await store.catalog.writeToFree(['references', 'damaged', 'packed'], async (tx) => {
     const references = tx.objectStore('references')
     for (const key of free) {
       tx.objectStore('damaged').delete(key)
@@ -208,7 +230,12 @@ async function unneeded(
   })
 }
 
+/** Lengths of blocks, whose bytes must be read for that: a few at a time. */
 async function lengthsOf(store: LocalBlockstore, keys: readonly BlockKey[]): Promise<number[]> {
-  const blocks = await store.records.getMany(keys)
-  return blocks.map((bytes) => bytes?.byteLength ?? 0)
+  const lengths: number[] = []
+  for (let from = 0; from < keys.length; from += LEAF_WINDOW_BLOCKS) {
+    const blocks = await store.records.getMany(keys.slice(from, from + LEAF_WINDOW_BLOCKS))
+    lengths.push(...blocks.map((bytes) => bytes?.byteLength ?? 0))
+  }
+  return lengths
 }

@@ -2,14 +2,14 @@
 import type { CID } from 'multiformats/cid'
 import { newOwnerId, type CatalogChange, type KeptContent } from '../catalog/catalog.ts'
 import type { Held } from '../catalog/locks.ts'
-import type { PendingOwner, Reference } from '../catalog/schema.ts'
+import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
 import { WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockSink } from './blocks.ts'
 import { Batches } from './batches.ts'
 import { IDENTITY } from './hashing.ts'
-import { linksOf, ownBytes, RAW } from './links.ts'
+import { canLink, linksOf, ownBytes, RAW, type Link } from './links.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { blockKey } from './records.ts'
 
@@ -126,35 +126,32 @@ export class Writer implements BlockSink {
     return [...found.values()]
   }
 
-  /** Flushes, then makes the contents visible in one transaction. The writer has ended when this resolves or rejects. */
+  /** Flushes, then makes the contents visible in one transaction. Where it rejects, nothing is, and the writer is to be aborted. */
   async commit(contents: KeptContent[]): Promise<{ changes: CatalogChange[]; leftover: string | undefined }> {
-    try {
-      await this.flush()
-      this.#signal?.throwIfAborted()
-      const kept = new Set(contents.flatMap((content) => content.references.flatMap((reference) => reference.blocks)))
-      const leftovers = [...this.#named.keys()].some((key) => !kept.has(key))
-      const writer = this.#batches.count > 0 ? this.id : undefined
-      const done = await this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents })
-      this.#ended = true
-      this.#lock.release()
-      return { changes: done.changes, leftover: done.leftovers ? writer : undefined }
-    } catch (error) {
-      await this.abort()
-      throw error
-    }
+    await this.flush()
+    this.#signal?.throwIfAborted()
+    const kept = new Set(contents.flatMap((content) => content.references.flatMap((reference) => reference.blocks)))
+    const leftovers = [...this.#named.keys()].some((key) => !kept.has(key))
+    const writer = this.#batches.count > 0 ? this.id : undefined
+    const done = await this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents })
+    this.#ended = true
+    this.#lock.release()
+    return { changes: done.changes, leftover: done.leftovers ? writer : undefined }
   }
 
-  /** Ends the writer; what it wrote becomes a removal, whose id is answered. Never rejects for what the writer failed of. */
+  /** Ends a writer that did not commit; what it wrote becomes a removal, whose id is answered. Never rejects. */
   async abort(): Promise<string | undefined> {
     if (this.#ended) return undefined
     this.#ended = true
-    await this.#flushing.catch(() => undefined)
+    await this.#flushing
     try {
       if (this.#batches.count === 0) return undefined
-      await this.#store.catalog.end([this.id], this.#batches.added)
+      await this.#store.catalog.end(this.id, this.#batches.added)
       return this.id
+    } catch {
+      // The record stays, and whoever gets its lock ends it: the next gc() or opening.
+      return undefined
     } finally {
-      // Where even that failed, the record stays, and whoever gets this lock ends it.
       this.#lock.release()
     }
   }
@@ -169,9 +166,15 @@ export class Writer implements BlockSink {
     this.#nodes.set(key, {
       node: key,
       blocks: [...(isIdentity ? [] : [key]), ...below.map((link) => blockKey(link.cid))],
-      sizes: [...(isIdentity ? [] : [bytes.byteLength]), ...below.map((link) => link.bytes ?? -1)],
+      sizes: [...(isIdentity ? [] : [bytes.byteLength]), ...below.map((link) => this.#sizeOf(link))],
       own: ownBytes(cid, bytes),
     })
+  }
+
+  /** What the parent says of a link, or what is known of a leaf. A node's own record tells its size. */
+  #sizeOf(link: Link): number {
+    if (link.bytes !== undefined) return link.bytes
+    return canLink(link.cid) ? SIZE_IN_RECORD : (this.#named.get(blockKey(link.cid)) ?? SIZE_UNKNOWN)
   }
 
   #check(): void {

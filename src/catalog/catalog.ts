@@ -1,6 +1,7 @@
 // The catalog of one storage: owners and what they name, each change one transaction.
 import type { BlockKey } from '../blocks/blocks.ts'
-import { DatabaseError } from '../errors.ts'
+import { DatabaseError, QuotaError } from '../errors.ts'
+import { RESERVE_BYTES } from '../limits.ts'
 import { Database, keyRange, result, type DatabaseLoss } from './database.ts'
 import {
   CATALOG_FORMAT,
@@ -117,7 +118,9 @@ export class Catalog {
         [...here].map(async (block) => ((await result(named.getKey(block))) === undefined ? block : undefined)),
       )
       for (const block of strangers) if (block !== undefined) tx.objectStore('foreign').put(1, block)
-      if (first) tx.objectStore('owners').put(owner)
+      if (!first) await mustLive(tx, owner)
+      // A session's record says when it was last used.
+      if (first || owner.kind === 'session') tx.objectStore('owners').put(owner)
       references.put({ ...batch, owner: owner.id } satisfies Reference)
       await addUsage(tx, { ...added, files: 0 })
     })
@@ -128,6 +131,7 @@ export class Catalog {
     return this.write(['owners', 'references', 'damaged'], async (tx) => {
       const changes: CatalogChange[] = []
       const usage: Usage = { ...commit.added, files: 0 }
+      if (commit.writer !== undefined) await mustLive(tx, { id: commit.writer, kind: 'writer' })
       const kept = await Promise.all(withoutRepeats(commit.contents).map((content) => this.#keep(tx, content, changes, usage)))
       const leftovers = commit.leftovers || kept.includes(false)
       if (commit.writer !== undefined) await endPending(tx, commit.writer, leftovers)
@@ -175,8 +179,10 @@ export class Catalog {
       const row: PinOwner = before ?? { id: newOwnerId(), kind: 'pin', holder, pinned: content.cid }
       if (before === undefined) {
         owners.add(row)
+        const others = await result(owners.index('pin').count(keyRange(tx, [content.cid], [content.cid, []])))
         const rows = await result<EntryOwner[]>(owners.index('content').getAll(content.cid))
-        for (const { filename } of rows) changes.push({ cid: content.cid, filename, kind: 'pinned' })
+        const kind = others > 1 ? 'updated' : 'pinned'
+        for (const { filename } of rows) changes.push({ cid: content.cid, filename, kind })
       }
       putAll(row.id)
       kept = true
@@ -184,11 +190,47 @@ export class Catalog {
     return kept
   }
 
-  /** Turns owners into removals, references and all as they are. */
-  async end(ids: readonly string[], added: { bytes: number; blocks: number } = { bytes: 0, blocks: 0 }): Promise<void> {
-    await this.write(['owners', 'references'], async (tx) => {
-      await Promise.all(ids.map((id) => endPending(tx, id, true)))
+  /** As write, for what leads to freeing: a full disk must allow it, so the reserve is given up first where there is no room. */
+  async writeToFree<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>): Promise<T> {
+    try {
+      return await this.write(stores, work)
+    } catch (error) {
+      if (!(error instanceof QuotaError)) throw error
+      return this.write(stores, (tx) => {
+        tx.objectStore('meta').delete('reserve')
+        return work(tx)
+      })
+    }
+  }
+
+  /** Lays the reserve by that writeToFree gives up. */
+  async keepReserve(): Promise<void> {
+    const has = await this.read(['meta'], (tx) => result(tx.objectStore('meta').getKey('reserve')))
+    if (has !== undefined) return
+    // Incompressible, so that it takes the room that it stands for.
+    const reserve = new Uint8Array(RESERVE_BYTES)
+    for (let at = 0; at < reserve.length; at += 65_536) crypto.getRandomValues(reserve.subarray(at, at + 65_536))
+    await this.write([], async (tx) => {
+      await result(tx.objectStore('meta').put(reserve, 'reserve'))
+    })
+  }
+
+  /** Turns an owner into a removal, references and all as they are. */
+  async end(id: string, added: { bytes: number; blocks: number }): Promise<void> {
+    await this.writeToFree(['owners', 'references'], async (tx) => {
+      await endPending(tx, id, true)
       await addUsage(tx, { ...added, files: 0 })
+    })
+  }
+
+  /** Turns an owner whose lock the caller holds into a removal, unless it was used since `before` or is something else by now. */
+  async endDead(id: string, before: number): Promise<boolean> {
+    return this.writeToFree(['owners', 'references'], async (tx) => {
+      const row = await result<Owner | undefined>(tx.objectStore('owners').get(id))
+      if (row === undefined || !('pending' in row) || row.kind === 'removal') return false
+      if (row.kind !== 'writer' && row.lastUsed > before) return false
+      await endPending(tx, id, true)
+      return true
     })
   }
 
@@ -229,6 +271,43 @@ export class Catalog {
     return result<Reference[]>(tx.objectStore('references').getAll(ownedBy(tx, owner)))
   }
 
+  /** What all entries and pins of a content say of its nodes, each node once. */
+  async referencesOfContent(tx: IDBTransaction, cid: string): Promise<Reference[]> {
+    const owners = tx.objectStore('owners')
+    const [entries, pins] = await Promise.all([
+      result(owners.index('content').getAllKeys(cid)),
+      result(owners.index('pin').getAllKeys(keyRange(tx, [cid], [cid, []]))),
+    ])
+    const each = await Promise.all([...entries, ...pins].map((id) => this.referencesIn(tx, id as string)))
+    return [...new Map(each.flat().map((reference) => [reference.node, reference])).values()]
+  }
+
+  /** Every block that any owner names and that is not foreign, with its length where a record tells. */
+  namedSizes(): Promise<Map<BlockKey, number>> {
+    return this.read(['references', 'foreign'], async (tx) => {
+      const sizes = new Map<BlockKey, number>()
+      const references = tx.objectStore('references')
+      for (let page = await result<Reference[]>(references.getAll(null, 256)); page.length > 0;) {
+        for (const { blocks, sizes: lengths } of page) {
+          blocks.forEach((key, index) => sizes.set(key, Math.max(sizes.get(key) ?? -1, lengths[index] ?? -1)))
+        }
+        const last = page.at(-1)
+        const behind = last === undefined ? null : keyRange(tx, [last.owner, last.node], [[]], true)
+        page = await result<Reference[]>(references.getAll(behind, 256))
+      }
+      for (const key of await result(tx.objectStore('foreign').getAllKeys())) sizes.delete(key as BlockKey)
+      return sizes
+    })
+  }
+
+  async setUsage(bytes: number, blocks: number): Promise<void> {
+    await this.write([], async (tx) => {
+      const meta = tx.objectStore('meta')
+      const usage = await result<Usage | undefined>(meta.get('usage'))
+      meta.put({ files: usage?.files ?? 0, bytes, blocks } satisfies Usage, 'usage')
+    })
+  }
+
   /** The owners that name a block, removals left out. */
   ownersOf(blocks: readonly BlockKey[]): Promise<Owner[][]> {
     return this.read(['owners', 'references'], (tx) =>
@@ -254,6 +333,14 @@ export class Catalog {
       ['meta'],
       async (tx) => (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 },
     )
+  }
+}
+
+/** A removal that took this owner's place means that its blocks are being freed: whoever works for it must stop. */
+async function mustLive(tx: IDBTransaction, owner: Pick<PendingOwner, 'id' | 'kind'>): Promise<void> {
+  const row = await result<Owner | undefined>(tx.objectStore('owners').get(owner.id))
+  if (row?.kind !== owner.kind) {
+    throw new DatabaseError('another tab took this one for dead and ended what it was writing: try again', tx.db.name)
   }
 }
 

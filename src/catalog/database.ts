@@ -2,7 +2,8 @@
 import { ClosedError, DatabaseError, QuotaError, StorageError } from '../errors.ts'
 import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS } from '../limits.ts'
 
-export type DatabaseLoss = 'deleted' | 'terminated'
+/** 'upgraded' costs nothing: the database is opened again at the next use. */
+export type DatabaseLoss = 'deleted' | 'terminated' | 'upgraded'
 
 export interface DatabaseInit {
   name: string
@@ -139,7 +140,10 @@ export class Database {
     db.onversionchange = (event) => {
       this.#connection = undefined
       db.close()
-      if (event.newVersion !== null) return
+      if (event.newVersion !== null) {
+        this.#init.onLost?.('upgraded')
+        return
+      }
       this.#ended ??= new DatabaseError(
         `database '${this.name}' was deleted by another tab or worker: make a new storage to begin again`,
         this.name,

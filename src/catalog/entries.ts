@@ -55,7 +55,7 @@ export async function deleteEntries(
   cid: string,
   options: { filename?: string | undefined; force?: boolean | undefined },
 ): Promise<{ ended: string[]; changes: CatalogChange[] }> {
-  return catalog.write(['owners', 'references'], async (tx) => {
+  return catalog.writeToFree(['owners', 'references'], async (tx) => {
     const owners = tx.objectStore('owners')
     const all = await result<EntryOwner[]>(owners.index('content').getAll(cid))
     const going = options.filename === undefined ? all : all.filter((entry) => entry.filename === options.filename)
@@ -79,13 +79,14 @@ export async function deleteEntries(
 
 /** Ends one holder's pin. */
 export async function endPin(catalog: Catalog, cid: string, holder: string): Promise<{ ended: string[]; changes: CatalogChange[] }> {
-  return catalog.write(['owners', 'references'], async (tx) => {
+  return catalog.writeToFree(['owners', 'references'], async (tx) => {
     const owners = tx.objectStore('owners')
     const id = await result(owners.index('pin').getKey([cid, holder]))
     if (id === undefined) return { ended: [], changes: [] }
     await endPending(tx, id as string, true)
     const entries = await result<EntryOwner[]>(owners.index('content').getAll(cid))
-    return { ended: [id as string], changes: entries.map(({ filename }) => ({ cid, filename, kind: 'unpinned' })) }
+    const kind = (await holdersIn(tx, cid)).length > 0 ? 'updated' : 'unpinned'
+    return { ended: [id as string], changes: entries.map(({ filename }) => ({ cid, filename, kind })) }
   })
 }
 

@@ -50,7 +50,7 @@ export type Owner = EntryOwner | PinOwner | PendingOwner
 
 /**
  * What an owner says of one node (or of one batch of a writer): the node's block and those it links to. `sizes` are bytes of each block in `blocks`,
- * -1 where a child's own record tells. `own` is bytes of file content inside the node itself.
+ * or one of the two marks below. `own` is bytes of file content inside the node itself.
  */
 export interface Reference {
   owner: string
@@ -59,6 +59,11 @@ export interface Reference {
   sizes: number[]
   own: number
 }
+
+/** In `sizes`: a child that may link on, whose own record tells. */
+export const SIZE_IN_RECORD = -1
+/** In `sizes`: a leaf whose length its parent does not say. */
+export const SIZE_UNKNOWN = -2
 
 /** Kept in step with the rows in the same transactions. Bytes and blocks are unique ones that this storage wrote. */
 export interface Usage {

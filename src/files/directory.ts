@@ -50,7 +50,7 @@ export async function resolvePath(
     if (next === undefined) return null
     at = next
   }
-  return { cid: at, nodes }
+  return { cid: at.toV1(), nodes }
 }
 
 /**

@@ -23,6 +23,7 @@ export function heliaPins(database: Database): PinnedByHelia {
   }
 }
 
-function pinKey(key: BlockKey): string {
+/** The datastore's key under which Helia counts the pins of a block. */
+export function pinKey(key: BlockKey): string {
   return PINNED_BLOCK + base36.encode(keyMultihash(key))
 }

@@ -1,7 +1,5 @@
-// Helia is a guest: the view of blocks and datastore that it runs over. A session of its own owns every block it puts or is told is here;
+// Helia is a guest: the view of the blocks that it runs over. A session of its own owns every block it puts or is told is here;
 // what others own it neither lists nor deletes.
-import { IDBDatastore } from 'datastore-idb'
-import type { Batch, Datastore, Key } from 'interface-datastore'
 import type { Blockstore } from 'interface-blockstore'
 import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
@@ -13,33 +11,44 @@ import { blockKey, keyMultihash } from '../blocks/records.ts'
 import { freeNamedBy, type PinnedByHelia } from '../blocks/removal.ts'
 import { newOwnerId } from '../catalog/catalog.ts'
 import { result } from '../catalog/database.ts'
-import type { Held, Locks } from '../catalog/locks.ts'
-import type { Reference } from '../catalog/schema.ts'
+import type { Held } from '../catalog/locks.ts'
+import { SIZE_UNKNOWN, type PendingOwner, type Reference } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
 import type { Bytes } from '../types.ts'
 import { FETCHED, type FetchReceiver } from './fetch.ts'
-import { PINNED_BLOCK } from './helia-pins.ts'
 
 interface ViewOptions {
   signal?: AbortSignal
   [FETCHED]?: FetchReceiver | undefined
+  [READS]?: boolean
 }
 type BlockInput = Uint8Array | AsyncIterable<Uint8Array> | Iterable<Uint8Array>
+
+/** Key of the option that tells a read from a put: Helia asks `has` before both, and what is merely read is not owned. */
+export const READS: unique symbol = Symbol('ipfs-kit-web reads')
 
 /** Blocks that one turn of listing or deleting takes together. */
 const PAGE_BLOCKS = 128
 
 /** A session over the blocks, taken over from an earlier context where one ended without its day being over. */
-export async function openSession(store: LocalBlockstore, pinnedByHelia: PinnedByHelia): Promise<SessionBlockstore> {
+export async function openSession(store: LocalBlockstore, pinnedByHelia: PinnedByHelia, mayFree = true): Promise<SessionBlockstore> {
   for (const owner of await store.catalog.pending()) {
     if (owner.kind !== 'session') continue
     const lock = await store.locks.own(owner.id)
-    if (lock !== undefined) return new SessionBlockstore(store, owner.id, lock, pinnedByHelia)
+    if (lock !== undefined) return new SessionBlockstore(store, { id: owner.id, lock, pinnedByHelia, mayFree })
   }
   const id = newOwnerId()
   const lock = await store.locks.own(id)
   if (lock === undefined) throw new StorageError(`lock of new session ${id} is taken: this cannot be`)
-  return new SessionBlockstore(store, id, lock, pinnedByHelia)
+  return new SessionBlockstore(store, { id, lock, pinnedByHelia, mayFree })
+}
+
+interface SessionInit {
+  id: string
+  lock: Held
+  pinnedByHelia: PinnedByHelia
+  /** Every other context that uses these blocks sees this one's locks. */
+  mayFree: boolean
 }
 
 export class SessionBlockstore implements Blockstore {
@@ -47,6 +56,7 @@ export class SessionBlockstore implements Blockstore {
   readonly #id: string
   readonly #lock: Held
   readonly #pinnedByHelia: PinnedByHelia
+  readonly #mayFree: boolean
   readonly #batches: Batches
   #named = new Set<BlockKey>()
   #puts = new Map<BlockKey, Bytes>()
@@ -54,11 +64,12 @@ export class SessionBlockstore implements Blockstore {
   #turn: Promise<Set<BlockKey>> | undefined
   #current: Promise<unknown> = Promise.resolve()
 
-  constructor(store: LocalBlockstore, id: string, lock: Held, pinnedByHelia: PinnedByHelia) {
+  constructor(store: LocalBlockstore, { id, lock, pinnedByHelia, mayFree }: SessionInit) {
     this.#store = store
     this.#id = id
     this.#lock = lock
     this.#pinnedByHelia = pinnedByHelia
+    this.#mayFree = mayFree
     this.#batches = new Batches(store, { id, kind: 'session', pending: 'session', lastUsed: Date.now() })
   }
 
@@ -102,7 +113,7 @@ export class SessionBlockstore implements Blockstore {
     options?.signal?.throwIfAborted()
     if (options?.[FETCHED] !== undefined) return false
     const key = blockKey(cid)
-    if (this.#named.has(key)) return (await this.#store.hasKeys([key]))[0] === true
+    if (options?.[READS] === true || this.#named.has(key)) return (await this.#store.hasKeys([key]))[0] === true
     this.#asks.add(key)
     return (await this.#next()).has(key)
   }
@@ -146,6 +157,9 @@ export class SessionBlockstore implements Blockstore {
     await this.#current.catch(() => undefined)
     try {
       await this.#store.catalog.touchPending(this.#id)
+    } catch (error) {
+      // A storage that was destroyed has no session to keep, and one that can't be written keeps the time of its last batch.
+      if (!(error instanceof StorageError)) throw error
     } finally {
       this.#lock.release()
     }
@@ -182,15 +196,21 @@ export class SessionBlockstore implements Blockstore {
     await this.#store.locks.exclusive(async () => {
       const owners = await this.#store.catalog.ownersOf(keys)
       const mine = keys.filter((_, index) => owners[index]?.some((owner) => owner.id === this.#id))
-      await freeNamedBy(this.#store, this.#id, mine, this.#pinnedByHelia)
+      // Where other tabs don't see this lock, freeing is left to an opening without them.
+      if (this.#mayFree) await freeNamedBy(this.#store, this.#id, mine, this.#pinnedByHelia)
       await this.#forget(mine)
     })
   }
 
   async #forget(keys: readonly BlockKey[]): Promise<void> {
     for (const key of keys) this.#named.delete(key)
-    await this.#store.catalog.write(['references'], async (tx) => {
+    await this.#store.catalog.write(['owners', 'references'], async (tx) => {
       const references = tx.objectStore('references')
+      if (!this.#mayFree && keys.length > 0) {
+        const id = newOwnerId()
+        tx.objectStore('owners').put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
+        references.put({ owner: id, node: id, blocks: [...keys], sizes: keys.map(() => SIZE_UNKNOWN), own: 0 } satisfies Reference)
+      }
       for (const key of keys) {
         const names = (await result(references.index('blocks').getAllKeys(key))) as [string, string][]
         for (const name of names) {
@@ -208,42 +228,6 @@ export class SessionBlockstore implements Blockstore {
   }
 }
 
-/** datastore-idb, with the shared lock around writes of pins, so that a removal reads pins that stay as they are. */
-export class GuestDatastore extends IDBDatastore {
-  readonly #locks: Locks
-
-  constructor(name: string, locks: Locks) {
-    super(name)
-    this.#locks = locks
-  }
-
-  override async open(): Promise<void> {
-    await super.open()
-    // datastore-idb gives way to nobody: a deletion of the storage would wait for this tab to close.
-    const db = this['db']
-    db?.addEventListener('versionchange', () => db.close())
-  }
-
-  override put(key: Key, value: Uint8Array, options?: { signal?: AbortSignal }): Promise<Key> {
-    return this.#guarded(key, () => super.put(key, value, options))
-  }
-
-  override delete(key: Key, options?: { signal?: AbortSignal }): Promise<void> {
-    return this.#guarded(key, () => super.delete(key, options))
-  }
-
-  override batch(): Batch {
-    const batch = super.batch()
-    const commit = batch.commit.bind(batch)
-    batch.commit = (options) => this.#locks.shared(async () => commit(options))
-    return batch
-  }
-
-  #guarded<T>(key: Key, work: () => Promise<T>): Promise<T> {
-    return key.toString().startsWith(PINNED_BLOCK) ? this.#locks.shared(work) : work()
-  }
-}
-
 async function collect(value: BlockInput): Promise<Bytes> {
   if (value instanceof Uint8Array) return new Uint8Array(value)
   const parts: Uint8Array[] = []
@@ -255,24 +239,4 @@ async function collect(value: BlockInput): Promise<Bytes> {
     offset += part.byteLength
   }
   return bytes
-}
-
-/** What a node runs over: the session's view of the blocks, and its own datastore. */
-export async function openGuestStores(
-  store: LocalBlockstore,
-  datastoreName: string,
-  pinnedByHelia: PinnedByHelia,
-  inMemory: boolean,
-): Promise<{ blockstore: Blockstore; datastore: Datastore; close(): Promise<void> }> {
-  const datastore = inMemory ? new (await import('datastore-core')).MemoryDatastore() : new GuestDatastore(datastoreName, store.locks)
-  if (datastore instanceof GuestDatastore) await datastore.open()
-  const blockstore = await openSession(store, pinnedByHelia)
-  return {
-    blockstore,
-    datastore,
-    async close() {
-      await blockstore.close()
-      if (datastore instanceof GuestDatastore) await datastore.close()
-    },
-  }
 }

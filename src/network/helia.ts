@@ -195,6 +195,7 @@ export class HeliaBackend {
         this.#stores ??= await this.#init.openStores()
         if (isStale()) return
         this.#made = make(this.#stores, this.#init.settings)
+        this.#stores.prepare?.(this.#made.node)
       }
       await this.#made.node.start()
     } catch (cause) {

@@ -9,6 +9,8 @@ export interface NodeStores {
   blockstore: Blockstore
   datastore: Datastore
   close(): Promise<void>
+  /** Called with each node made over them, before it starts. */
+  prepare?(node: HeliaNode): void
 }
 
 /** A node that is made but not started. */

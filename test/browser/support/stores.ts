@@ -19,11 +19,14 @@ export function track(storage: IPFSKitStorage): IPFSKitStorage {
   return storage
 }
 
+/** Closes and destroys what was tracked, all of it, and then throws what went wrong on the way. */
 export async function closeAll(): Promise<void> {
-  const names = await Promise.all([...open].map(async (storage) => (await storage.getBackendStatus().catch(() => undefined))?.cacheDir))
-  await Promise.all([...open].map((storage) => storage.close()))
+  const storages = [...open]
   open.clear()
+  const names = await Promise.all(storages.map(async (storage) => (await storage.getBackendStatus().catch(() => undefined))?.cacheDir))
+  const ends = await Promise.allSettled(storages.map((storage) => storage.close()))
   for (const name of new Set(names)) if (name !== undefined) await IPFSKitStorage.destroy(name)
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 export function rawOpen(name: string, version?: number): Promise<IDBDatabase> {

@@ -1,0 +1,101 @@
+// What a Helia node runs over: the view of the blocks, and a datastore whose pins a removal may rely on.
+import { MemoryDatastore } from 'datastore-core'
+import { IDBDatastore } from 'datastore-idb'
+import { Key, type Batch, type Datastore } from 'interface-datastore'
+import type { Blockstore } from 'interface-blockstore'
+import type { Locks } from '../catalog/locks.ts'
+import type { LocalBlockstore } from '../blocks/local-blockstore.ts'
+import type { PinnedByHelia } from '../blocks/removal.ts'
+import type { HeliaNode } from '../types.ts'
+import { pinKey, PINNED_BLOCK } from './helia-pins.ts'
+import { openSession, READS } from './helia-view.ts'
+import type { NodeStores } from './node.ts'
+
+/** datastore-idb, with the shared lock around writes of pins, so that a removal reads pins that stay as they are. */
+export class GuestDatastore extends IDBDatastore {
+  readonly #locks: Locks
+
+  constructor(name: string, locks: Locks) {
+    super(name)
+    this.#locks = locks
+  }
+
+  override async open(): Promise<void> {
+    await super.open()
+    // datastore-idb gives way to nobody: a deletion of the storage would wait for this tab to close.
+    const db = this['db']
+    db?.addEventListener('versionchange', () => db.close())
+  }
+
+  override put(key: Key, value: Uint8Array, options?: { signal?: AbortSignal }): Promise<Key> {
+    return this.#guarded(key, () => super.put(key, value, options))
+  }
+
+  override delete(key: Key, options?: { signal?: AbortSignal }): Promise<void> {
+    return this.#guarded(key, () => super.delete(key, options))
+  }
+
+  override batch(): Batch {
+    const batch = super.batch()
+    const commit = batch.commit.bind(batch)
+    batch.commit = (options) => this.#locks.shared(async () => commit(options))
+    return batch
+  }
+
+  #guarded<T>(key: Key, work: () => Promise<T>): Promise<T> {
+    return key.toString().startsWith(PINNED_BLOCK) ? this.#locks.shared(work) : work()
+  }
+}
+
+/** What the guest is let into. */
+export interface Host {
+  tier: 'records' | 'memory'
+  store: LocalBlockstore
+  locks: Locks
+  pinnedByHelia: PinnedByHelia
+  /** Asked for pins instead of the database, where the datastore is none. */
+  memoryPins: PinnedByHelia | undefined
+  /** Every other context that uses the storage sees this one's locks. */
+  canFree: boolean
+}
+
+/** Opens both over a storage's databases. */
+export async function openGuestStores(core: Host, datastoreName: string): Promise<NodeStores> {
+  const datastore = core.tier === 'memory' ? memoryDatastore(core) : await openDatastore(datastoreName, core.locks)
+  const blockstore = await openSession(core.store, core.pinnedByHelia, core.canFree)
+  return {
+    blockstore,
+    datastore,
+    prepare,
+    async close() {
+      try {
+        await blockstore.close()
+      } finally {
+        if (datastore instanceof GuestDatastore) await datastore.close()
+      }
+    },
+  }
+}
+
+async function openDatastore(name: string, locks: Locks): Promise<Datastore> {
+  const datastore = new GuestDatastore(name, locks)
+  await datastore.open()
+  return datastore
+}
+
+function memoryDatastore(core: Host): Datastore {
+  const datastore = new MemoryDatastore()
+  core.memoryPins = (keys) => Promise.all(keys.map(async (key) => datastore.has(new Key(pinKey(key)))))
+  return datastore
+}
+
+/** Lets the node's own reads be known as such to the view. Its pins walk another way, and own what they find. */
+function prepare({ blockstore }: HeliaNode): void {
+  const get = blockstore.get.bind(blockstore)
+  const getMany = blockstore.getMany.bind(blockstore)
+  const reads: Pick<Blockstore, 'get' | 'getMany'> = {
+    get: (cid, options) => get(cid, { ...options, [READS]: true } as typeof options),
+    getMany: (cids, options) => getMany(cids, { ...options, [READS]: true } as typeof options),
+  }
+  Object.assign(blockstore, reads)
+}

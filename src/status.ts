@@ -1,0 +1,61 @@
+// The status of a storage, each part of it asked when it is asked for.
+import { pinnedBytes } from './catalog/entries.ts'
+import type { Usage } from './catalog/schema.ts'
+import type { Core } from './core.ts'
+import type { HeliaStatus } from './network/helia.ts'
+import type { ResolvedOptions } from './options.ts'
+import type { BackendStatus } from './types.ts'
+
+export interface StatusFacts {
+  core: Core
+  options: ResolvedOptions
+  /** undefined where Helia is never started. */
+  helia: HeliaStatus | undefined
+  /** The last write and the last read worked. */
+  localWorks: boolean
+  usage: Usage & { pinnedBytes: number }
+}
+
+export async function backendStatus({ core, options, helia, localWorks, usage }: StatusFacts): Promise<BackendStatus> {
+  const running = helia?.running === true
+  const reason = options.fallback ?? helia?.fallbackReason
+  const [estimate, persisted] = await Promise.all([
+    askManager((manager) => manager.estimate?.()),
+    askManager((manager) => manager.persisted?.()),
+  ])
+  return {
+    ipfsKitAvailable: running,
+    usingFallback: !running,
+    ...(running || reason === undefined ? {} : { fallbackReason: reason }),
+    ...(running || helia?.fallbackDetail === undefined ? {} : { fallbackDetail: helia.fallbackDetail }),
+    cacheDir: options.cacheDir,
+    persisted: persisted ?? false,
+    tier: core.tier,
+    usage: { ...usage, ...(estimate?.quota === undefined ? {} : { quota: estimate.quota }) },
+    backends: { local: localWorks, ipfs: running && helia.lastContactOk !== false, s3: false, filecoin: false },
+  }
+}
+
+/** @throws DatabaseError where the catalog can't be read, as after another tab destroyed the storage */
+export async function usageOf(core: Core): Promise<StatusFacts['usage']> {
+  const [usage, pinned] = await Promise.all([core.catalog.usage(), pinnedBytes(core.catalog)])
+  return { ...usage, pinnedBytes: pinned }
+}
+
+/** Absent in insecure contexts and outside browsers. */
+export function storageManager(): Partial<Pick<StorageManager, 'estimate' | 'persist' | 'persisted'>> | undefined {
+  return (globalThis as { navigator?: { storage?: StorageManager } }).navigator?.storage
+}
+
+/** What the browser says of its storage; undefined where this context may not ask. */
+async function askManager<T>(
+  ask: (manager: NonNullable<ReturnType<typeof storageManager>>) => Promise<T> | undefined,
+): Promise<T | undefined> {
+  try {
+    const manager = storageManager()
+    return manager === undefined ? undefined : await ask(manager)
+  } catch {
+    // An opaque origin or a context without the method: the status leaves the figure out.
+    return undefined
+  }
+}
