@@ -123,7 +123,7 @@ async function measure({ library, form, mib }, executablePath, url) {
     await run('forget()')
     await devtools.send('HeapProfiler.collectGarbage')
     const retrieved = await peakOf(`retrieve('${form}')`)
-    if (retrieved.answer !== mib * MIB) return `${retrieved.answer} bytes came back`
+    if (retrieved.answer !== mib * MIB) return `${String(retrieved.answer)} bytes came back`
     return [stored.step, retrieved.step]
   } catch (error) {
     const [line] = String(error instanceof Error ? error.message : error).split('\n')

@@ -54,20 +54,13 @@ export class Catalog {
   readonly database: Database
 
   constructor(name: string, factory: IDBFactory, onLost: (loss: DatabaseLoss) => void) {
-    this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, onLost })
+    this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, check: checkReadable, onLost })
   }
 
   /** Answers false where the storage was marked destroyed: its deletion is to be finished first. @throws DatabaseError */
   async open(): Promise<boolean> {
     const format = await this.read(['meta'], (tx) => result<Format | undefined>(tx.objectStore('meta').get('format')))
-    if (format?.destroyed === true) return false
-    if (format !== undefined && format.readableBy > CATALOG_FORMAT) {
-      throw new DatabaseError(
-        `database '${this.database.name}' was written by a newer release (format ${format.readableBy}, this one reads ${CATALOG_FORMAT}): reload to get the newer code`,
-        this.database.name,
-      )
-    }
-    return true
+    return format?.destroyed !== true
   }
 
   read<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>): Promise<T> {
@@ -334,6 +327,15 @@ export class Catalog {
       async (tx) => (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 },
     )
   }
+}
+
+async function checkReadable(db: IDBDatabase): Promise<void> {
+  const format = await result<Format | undefined>(db.transaction('meta').objectStore('meta').get('format'))
+  if (format === undefined || format.readableBy <= CATALOG_FORMAT) return
+  throw new DatabaseError(
+    `database '${db.name}' was written by a newer release (format ${format.readableBy}, this one reads ${CATALOG_FORMAT}): reload to get the newer code`,
+    db.name,
+  )
 }
 
 /** A removal that took this owner's place means that its blocks are being freed: whoever works for it must stop. */

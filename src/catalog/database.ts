@@ -13,6 +13,8 @@ export interface DatabaseInit {
   upgrade(db: IDBDatabase, transaction: IDBTransaction): void
   /** Tells a database whose object stores are not all there; it is opened again with the next version, and `upgrade` completes it. */
   lacks?(db: IDBDatabase): boolean
+  /** Looks at each new connection before it is used, also at one that is made after another context upgraded the database. */
+  check?(db: IDBDatabase): Promise<void>
   /** Another context deleted it, or the browser took it away. */
   onLost?(loss: DatabaseLoss): void
 }
@@ -133,9 +135,12 @@ export class Database {
         db = await openRequest(this.#init, undefined)
       }
     }
-    if (this.#ended !== undefined) {
+    try {
+      await this.#init.check?.(db)
+      if (this.#ended !== undefined) throw this.#ended
+    } catch (error) {
       db.close()
-      throw this.#ended
+      throw error
     }
     db.onversionchange = (event) => {
       this.#connection = undefined

@@ -144,9 +144,16 @@ async function* slices(blob: Blob, signal: AbortSignal | undefined): AsyncGenera
   for (let offset = 0; offset < blob.size; offset += BLOB_SLICE_BYTES) {
     const end = Math.min(offset + BLOB_SLICE_BYTES, blob.size)
     let read = 0
-    for await (const bytes of checked(streamed(blob.slice(offset, end).stream(), signal))) {
-      read += bytes.byteLength
-      yield bytes
+    try {
+      for await (const bytes of checked(streamed(blob.slice(offset, end).stream(), signal))) {
+        read += bytes.byteLength
+        yield bytes
+      }
+    } catch (error) {
+      signal?.throwIfAborted()
+      // Chromium's stream says 'network error' of a file that went away; reading a byte at once says what is the matter.
+      await blob.slice(offset + read, offset + read + 1).arrayBuffer()
+      throw error
     }
     if (read !== end - offset) throw new InvalidSourceError(`file changed while it was read: bytes ${offset} to ${end} gave ${read}`)
   }

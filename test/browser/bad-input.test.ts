@@ -231,7 +231,7 @@ describe.each<Kind>(['page', 'worker'])('on a %s', (kind) => {
     ['foreign', () => storage.gc({ foreign: 1 as never }), 'foreign'],
     ['after', () => storage.listFiles('/', { after: 'x' as never }), 'after'],
     ['options themselves', () => storage.store('x', null as never), 'options'],
-    ['options as a string', () => storage.retrieve(HELLO, 'x' as never), 'options'],
+    ['options as a string', () => storage.retrieve(...([HELLO, 'x'] as unknown as [string])), 'options'],
   ])('%s of the wrong type is refused by name', async (_, call, option) => {
     expect(await rejection(call)).toMatchObject({ name: 'InvalidOptionsError', option })
     await expectNothing()

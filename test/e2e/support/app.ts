@@ -20,7 +20,7 @@ export type Kit = typeof Library & { connect: typeof connect }
 export interface App {
   browser: Browser
   url: string
-  close(): Promise<void>
+  close: () => Promise<void>
 }
 
 /** Bundles the library with Helia, serves it, and launches a browser. /worker.js serves a storage whose options its name spells. */
@@ -79,7 +79,7 @@ export async function startApp(): Promise<App> {
 }
 
 /** Opens tabs of one profile. What goes wrong in one of them unseen is in `errors`. */
-export async function openTabs(app: App, count: number): Promise<{ tabs: Page[]; errors: string[]; close(): Promise<void> }> {
+export async function openTabs(app: App, count: number): Promise<{ tabs: Page[]; errors: string[]; close: () => Promise<void> }> {
   const context = await app.browser.newContext()
   context.setDefaultTimeout(ACTION_TIMEOUT_MS)
   const errors: string[] = []
