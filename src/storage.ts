@@ -319,7 +319,8 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
       return answer
     } catch (error) {
       end()
-      if (error instanceof DatabaseError || error instanceof QuotaError) {
+      // A reading without room (for a Blob, say) tells nothing of the storage.
+      if (error instanceof DatabaseError || (error instanceof QuotaError && kind === 'write')) {
         this.#works[kind] = false
         void this.#reportStatus()
       }

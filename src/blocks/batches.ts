@@ -1,6 +1,6 @@
 // One pending owner and its batches: what is about to be written is named first, under the shared lock.
-import { newOwnerId, type Commit } from '../catalog/catalog.ts'
-import type { PendingOwner } from '../catalog/schema.ts'
+import { newOwnerId } from '../catalog/catalog.ts'
+import type { Added, PendingOwner } from '../catalog/schema.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 import { equalBytes } from './hashing.ts'
@@ -11,7 +11,7 @@ export class Batches {
   readonly #owner: PendingOwner
   /** Tells batches of one owner apart, also where a later context goes on with it. */
   readonly #run = newOwnerId()
-  #added: Commit['added'] = { bytes: 0, blocks: 0 }
+  #added: Added = { bytes: 0, blocks: 0, recounts: 0 }
   #count = 0
 
   constructor(store: LocalBlockstore, owner: PendingOwner) {
@@ -25,7 +25,7 @@ export class Batches {
   }
 
   /** What was written since the last batch was named, for whoever ends the owner. */
-  get added(): Commit['added'] {
+  get added(): Added {
     return this.#added
   }
 
@@ -60,7 +60,7 @@ export class Batches {
   async report(): Promise<void> {
     if (this.#added.blocks === 0) return
     const added = this.#added
-    this.#added = { bytes: 0, blocks: 0 }
+    this.#added = { ...added, bytes: 0, blocks: 0 }
     await this.#store.catalog.count(added)
   }
 
@@ -80,9 +80,11 @@ export class Batches {
 
   async #name(sizes: readonly [BlockKey, number][], here: ReadonlySet<BlockKey>): Promise<void> {
     const added = this.#added
-    this.#added = { bytes: 0, blocks: 0 }
+    this.#added = { ...added, bytes: 0, blocks: 0 }
     const batch = { node: `${this.#run}-${this.#count}`, blocks: sizes.map(([key]) => key), sizes: sizes.map(([, size]) => size), own: 0 }
-    await this.#store.catalog.name({ ...this.#owner, lastUsed: Date.now() }, this.#count === 0, batch, here, added)
+    const recounts = await this.#store.catalog.name({ ...this.#owner, lastUsed: Date.now() }, this.#count === 0, batch, here, added)
+    // Must be what held when the batch was named: its blocks are written before anybody can count anew.
+    this.#added = { bytes: 0, blocks: 0, recounts }
     this.#count++
   }
 }

@@ -7,6 +7,7 @@ import {
   CATALOG_FORMAT,
   lacksStores,
   upgradeCatalog,
+  type Added,
   type EntryOwner,
   type Format,
   type Owner,
@@ -35,7 +36,7 @@ export interface Commit {
   writer: string | undefined
   leftovers: boolean
   /** What the writer wrote since its last batch was named. */
-  added: { bytes: number; blocks: number }
+  added: Added
   contents: KeptContent[]
 }
 
@@ -96,15 +97,18 @@ export class Catalog {
     })
   }
 
-  /** Names a batch for a pending owner, whose record is written with its first batch. Blocks found here that nobody names are marked foreign. */
+  /**
+   * Names a batch for a pending owner, whose record is written with its first batch. Blocks found here that nobody names are marked foreign. Answers
+   * how often the usage was counted anew by then.
+   */
   async name(
     owner: PendingOwner,
     first: boolean,
     batch: Omit<Reference, 'owner'>,
     here: ReadonlySet<BlockKey>,
-    added: { bytes: number; blocks: number },
-  ): Promise<void> {
-    await this.write(['owners', 'references', 'foreign'], async (tx) => {
+    added: Added,
+  ): Promise<number> {
+    return this.write(['owners', 'references', 'foreign'], async (tx) => {
       const references = tx.objectStore('references')
       const named = references.index('blocks')
       const strangers = await Promise.all(
@@ -116,6 +120,7 @@ export class Catalog {
       if (first || owner.kind === 'session') tx.objectStore('owners').put(owner)
       references.put({ ...batch, owner: owner.id } satisfies Reference)
       await addUsage(tx, { ...added, files: 0 })
+      return (await usageIn(tx)).recounts ?? 0
     })
   }
 
@@ -209,7 +214,7 @@ export class Catalog {
   }
 
   /** Turns an owner into a removal, references and all as they are. */
-  async end(id: string, added: { bytes: number; blocks: number }): Promise<void> {
+  async end(id: string, added: Added): Promise<void> {
     await this.writeToFree(['owners', 'references'], async (tx) => {
       await endPending(tx, id, true)
       await addUsage(tx, { ...added, files: 0 })
@@ -295,9 +300,8 @@ export class Catalog {
 
   async setUsage(bytes: number, blocks: number): Promise<void> {
     await this.write([], async (tx) => {
-      const meta = tx.objectStore('meta')
-      const usage = await result<Usage | undefined>(meta.get('usage'))
-      meta.put({ files: usage?.files ?? 0, bytes, blocks } satisfies Usage, 'usage')
+      const { files, recounts = 0 } = await usageIn(tx)
+      tx.objectStore('meta').put({ files, bytes, blocks, recounts: recounts + 1 } satisfies Usage, 'usage')
     })
   }
 
@@ -317,15 +321,15 @@ export class Catalog {
   }
 
   /** Adds to the usage alone. */
-  async count(added: { bytes: number; blocks: number }): Promise<void> {
+  async count(added: Added): Promise<void> {
     await this.write([], (tx) => addUsage(tx, { ...added, files: 0 }))
   }
 
-  usage(): Promise<Usage> {
-    return this.read(
-      ['meta'],
-      async (tx) => (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 },
-    )
+  usage(): Promise<Pick<Usage, 'bytes' | 'blocks' | 'files'>> {
+    return this.read(['meta'], async (tx) => {
+      const { bytes, blocks, files } = await usageIn(tx)
+      return { bytes, blocks, files }
+    })
   }
 }
 
@@ -378,14 +382,19 @@ export async function endPending(tx: IDBTransaction, id: string, leftovers: bool
 
 export async function addUsage(tx: IDBTransaction, delta: Usage): Promise<void> {
   if (delta.bytes === 0 && delta.blocks === 0 && delta.files === 0) return
-  const meta = tx.objectStore('meta')
-  const usage = (await result<Usage | undefined>(meta.get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 }
-  meta.put(
+  const usage = await usageIn(tx)
+  const isCounted = delta.recounts !== undefined && delta.recounts !== (usage.recounts ?? 0)
+  tx.objectStore('meta').put(
     {
-      bytes: Math.max(0, usage.bytes + delta.bytes),
-      blocks: Math.max(0, usage.blocks + delta.blocks),
+      ...usage,
+      bytes: Math.max(0, usage.bytes + (isCounted ? 0 : delta.bytes)),
+      blocks: Math.max(0, usage.blocks + (isCounted ? 0 : delta.blocks)),
       files: Math.max(0, usage.files + delta.files),
     } satisfies Usage,
     'usage',
   )
+}
+
+async function usageIn(tx: IDBTransaction): Promise<Usage> {
+  return (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 }
 }

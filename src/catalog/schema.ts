@@ -70,6 +70,15 @@ export interface Usage {
   bytes: number
   blocks: number
   files: number
+  /** How often it was counted anew. */
+  recounts?: number
+}
+
+/** What an owner wrote and the usage does not tell yet. Nothing is added where it was counted anew since then: that told it. */
+export interface Added {
+  bytes: number
+  blocks: number
+  recounts: number
 }
 
 export interface Format {
@@ -78,19 +87,10 @@ export interface Format {
   destroyed?: true
 }
 
-/** One OPFS pack and the rows of its index. */
-export interface Pack {
-  id: string
-  bytes: number
-  sealed: boolean
-}
-export interface PackedBlock {
-  block: BlockKey
-  pack: string
-  offset: number
-  length: number
-}
-
+/**
+ * `packs` and `packed` are the index of OPFS packs, which a later release fills: { id, bytes, sealed } and { block, pack, offset, length }. They
+ * stand here from the beginning, so that this code deletes index rows with their blocks.
+ */
 export const STORES = ['meta', 'owners', 'references', 'damaged', 'foreign', 'packs', 'packed'] as const
 export type StoreName = (typeof STORES)[number]
 

@@ -152,7 +152,7 @@ async function* slices(blob: Blob, signal: AbortSignal | undefined): AsyncGenera
     } catch (error) {
       signal?.throwIfAborted()
       // Chromium's stream says 'network error' of a file that went away; reading a byte at once says what is the matter.
-      await blob.slice(offset + read, offset + read + 1).arrayBuffer()
+      await raced(blob.slice(offset + read, offset + read + 1).arrayBuffer(), signal)
       throw error
     }
     if (read !== end - offset) throw new InvalidSourceError(`file changed while it was read: bytes ${offset} to ${end} gave ${read}`)

@@ -16,6 +16,9 @@ export function datastoreDatabase(name: string, factory: IDBFactory): Database {
 export function heliaPins(database: Database): PinnedByHelia {
   return async (keys) => {
     if (keys.length === 0) return []
+    const db = await database.open()
+    // Somebody's database of that name, in which Helia never ran.
+    if (!db.objectStoreNames.contains(database.name)) return keys.map(() => false)
     return database.run(database.name, 'readonly', (tx) => {
       const store = tx.objectStore(database.name)
       return Promise.all(keys.map(async (key) => (await result(store.getKey(pinKey(key)))) !== undefined))

@@ -325,24 +325,58 @@ describe('everything unneeded is freed', () => {
     expect(await storage.importCar(car)).toEqual([cid])
   })
 
-  it('after a writer was killed', async () => {
-    const name = freshName()
+  /** Answers when a writer has been killed half way and the browser has let go of its lock. */
+  async function killWriter(cacheDir: string): Promise<void> {
+    const before = new Set(await ownersOfKind(cacheDir, 'writer').catch(() => []))
     const worker = new Worker(new URL('./fixtures/killed-worker.ts', import.meta.url), { type: 'module' })
     const half = new Promise((resolve, reject) => {
       worker.addEventListener('message', (event) => resolve(event.data))
       worker.addEventListener('error', (event) => reject(new Error(event.message)))
     })
-    worker.postMessage({ cacheDir: name, after: 40 })
+    worker.postMessage({ cacheDir, after: 40 })
     expect(await half).toBe('half way')
     worker.terminate()
-    const [writer] = await ownersOfKind(name, 'writer')
+    const [writer] = (await ownersOfKind(cacheDir, 'writer')).filter((id) => !before.has(id))
     expect(writer).toBeDefined()
+    await navigator.locks.request(`ipfs-kit:${cacheDir}:owner:${writer}`, () => undefined)
+  }
+
+  it('after a writer was killed', async () => {
+    const name = freshName()
+    await killWriter(name)
     expect((await countAll(name)).blocks).toBeGreaterThan(0)
-    // The browser lets go of a dead worker's locks when it gets there.
-    await navigator.locks.request(`ipfs-kit:${name}:owner:${writer}`, () => undefined)
     const storage = localStorageOf({ cacheDir: name })
     await storage.gc()
     expect(await countAll(name)).toEqual(NOTHING)
+    expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 0, bytes: 0, files: 0 })
+  })
+
+  it('after a writer was killed, and the usage tells what another one wrote meanwhile', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const kept = await storage.store(randomBytes(2 * MIB, 30))
+    let goOn = (): void => undefined
+    const paused = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    async function* source(): AsyncGenerator<Uint8Array> {
+      for (let count = 0; count < 40; count++) {
+        yield randomBytes(MIB, 400 + count)
+        if (count === 36) await paused
+      }
+    }
+    const storing = storage.store(source())
+    // What was written of it lies there, but the last batch is not counted before the next one.
+    for (let blocks = 0; blocks < 35; { blocks } = await countAll(name));
+    await killWriter(name)
+    await localStorageOf({ cacheDir: name }).gc()
+    goOn()
+    const other = await storing
+    expect((await countAll(name)).blocks).toBe(3 + 41)
+    expect((await storage.getBackendStatus()).usage.blocks).toBe(3 + 41)
+    await storage.delete(other)
+    expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 3, files: 1 })
+    await storage.delete(kept)
     expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 0, bytes: 0, files: 0 })
   })
 
@@ -359,6 +393,56 @@ describe('everything unneeded is freed', () => {
     await storage.close()
     await localStorageOf({ cacheDir: name }).gc()
     expect(await countAll(name)).toEqual(NOTHING)
+  })
+})
+
+describe('without Web Locks', () => {
+  const locks = Object.getOwnPropertyDescriptor(Navigator.prototype, 'locks')
+
+  beforeEach(() => {
+    Object.defineProperty(navigator, 'locks', { configurable: true, value: undefined })
+  })
+
+  afterEach(async () => {
+    await closeAll()
+    delete (navigator as { locks?: unknown }).locks
+    expect(locks === undefined || navigator.locks !== undefined).toBe(true)
+  })
+
+  it('entries come and go as usual, and blocks are freed by an opening that is alone', async () => {
+    const name = freshName()
+    const one = localStorageOf({ cacheDir: name })
+    const kept = await one.store(randomBytes(MIB + 1, 40))
+    const gone = await one.store(randomBytes(MIB + 2, 41))
+    expect(await one.delete(gone)).toBe(true)
+    expect((await one.listFiles()).map((file) => file.cid)).toEqual([kept])
+    expect(await one.gc()).toEqual({ blocks: 0, bytes: 0 })
+    expect((await countAll(name)).blocks).toBe(6)
+    const two = await localStorageOf({ cacheDir: name }).ready()
+    await two.gc()
+    expect((await countAll(name)).blocks).toBe(6)
+    await one.close()
+    await two.close()
+    const three = await localStorageOf({ cacheDir: name }).ready()
+    expect((await countAll(name)).blocks).toBe(3)
+    expect(await three.exists(kept)).toBe(true)
+    expect((await three.getBackendStatus()).usage).toMatchObject({ blocks: 3, files: 1 })
+    await three.delete(kept)
+    await three.close()
+    await localStorageOf({ cacheDir: name }).ready()
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('two that open at once free nothing that one of them stores', async () => {
+    const name = freshName()
+    const before = localStorageOf({ cacheDir: name })
+    const bytes = randomBytes(3 * MIB, 42)
+    await before.delete(await before.store(bytes))
+    await before.close()
+    const both = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]
+    const cids = await Promise.all(both.map((storage, index) => storage.store(bytes, { filename: `${index}` })))
+    for (const [index, storage] of both.entries()) expect(same(await storage.retrieve(cids[index] ?? ''), bytes)).toBe(true)
+    expect((await both[0]?.verify())?.damaged).toEqual([])
   })
 })
 
