@@ -92,8 +92,9 @@ export class Core {
   /** Turns dead owners into removals, and carries removals out behind everybody's back where that is safe. */
   async #recover(): Promise<void> {
     if (this.canFree) {
-      const { removals, died } = await endDead(this.store, Date.now())
-      if (removals.length > 0) void this.free(removals, died)
+      const { removals } = await endDead(this.store, Date.now())
+      // One that was cut off between two databases has not counted what it freed.
+      if (removals.length > 0) void this.free(removals, true)
       return
     }
     // Without locks nobody may begin to write while this frees: who comes now is told to wait (see #hear), and ends it.

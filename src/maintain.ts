@@ -126,15 +126,12 @@ export async function verify(operation: Operation, path: ContentPath | undefined
       options.onProgress?.({ bytes: answer.bytes, phase: 'verify' })
     }
   }
-  if (path === undefined) {
-    for (const entry of await allContents(operation)) await check(entry)
-    return answer
-  }
-  const root = await foundHere(operation, path)
+  const root = path === undefined ? undefined : await foundHere(operation, path)
   if (root === null) return answer
-  const [entry] = await entriesOf(operation.core.catalog, root.toString())
-  if (entry !== undefined) await check(entry)
-  else await verifyDag(operation, root, answer, options)
+  const entries = root === undefined ? await allContents(operation) : (await entriesOf(operation.core.catalog, root.toString())).slice(0, 1)
+  for (const entry of entries) await check(entry)
+  if (root !== undefined && entries.length === 0) await verifyDag(operation, root, answer, options)
+  operation.signal.throwIfAborted()
   return answer
 }
 

@@ -15,6 +15,7 @@ interface Tab {
   count: () => Promise<{ blocks: number; owners: number; references: number }>
   heard: unknown[]
   going?: Promise<unknown>
+  goOn?: () => void
 }
 
 let app: App
@@ -160,6 +161,49 @@ describe('two tabs', () => {
       blocks: 0,
       bytes: 0,
     })
+  })
+
+  it('free nothing of each other: one deletes what the other has half stored again', async () => {
+    const [one, two] = both()
+    const cid = await one.evaluate(async () => {
+      const { storage, bytes } = globalThis as unknown as Tab
+      return storage.store(bytes(20, 70))
+    })
+    await two.evaluate(() => {
+      const own = globalThis as unknown as Tab
+      const all = own.bytes(20, 70)
+      const source = new ReadableStream<Uint8Array>({
+        start(controller) {
+          controller.enqueue(all.slice(0, 18 * 1_048_576))
+          own.goOn = () => {
+            controller.enqueue(all.slice(18 * 1_048_576))
+            controller.close()
+          }
+        },
+      })
+      own.going = own.storage.store(source)
+    })
+    // It has named a batch of what it found here.
+    await two.waitForFunction(async () => (await (globalThis as unknown as Tab).count()).owners === 2)
+    const gone = await one.evaluate(async (cid) => {
+      const { storage } = globalThis as unknown as Tab
+      const answer = [await storage.delete(cid), await storage.exists(cid)]
+      await storage.gc()
+      return answer
+    }, cid)
+    expect(gone).toEqual([true, false])
+    const again = await two.evaluate(async () => {
+      const own = globalThis as unknown as Tab
+      own.goOn?.()
+      return own.going
+    })
+    expect(again).toBe(cid)
+    const whole = await one.evaluate(async (cid) => {
+      const { storage, bytes, same } = globalThis as unknown as Tab
+      return [same(await storage.retrieve(cid), bytes(20, 70)), (await storage.verify()).damaged]
+    }, cid)
+    expect(whole).toEqual([true, []])
+    expect(await count(one)).toMatchObject({ blocks: 21, owners: 1 })
   })
 
   it('free what a tab that was closed half way left, once it is gone', async () => {
