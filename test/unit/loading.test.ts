@@ -3,7 +3,18 @@ import { build } from 'esbuild'
 import { fileURLToPath } from 'node:url'
 import { afterEach, expect, it, vi } from 'vitest'
 
-const FORBIDDEN = ['fetch', 'XMLHttpRequest', 'WebSocket', 'indexedDB', 'caches', 'localStorage', 'BroadcastChannel', 'Worker', 'SharedWorker', 'navigator']
+const FORBIDDEN = [
+  'fetch',
+  'XMLHttpRequest',
+  'WebSocket',
+  'indexedDB',
+  'caches',
+  'localStorage',
+  'BroadcastChannel',
+  'Worker',
+  'SharedWorker',
+  'navigator',
+]
 
 afterEach(() => {
   vi.unstubAllGlobals()
