@@ -4,7 +4,7 @@ import { MissingBlockError, type BlockOptions, type BlockSource } from './blocks
 import { matches } from './blocks/hashing.ts'
 import { blockKey } from './blocks/records.ts'
 import { Writer } from './blocks/writer.ts'
-import type { KeptContent } from './catalog/catalog.ts'
+import type { KeptContent } from './catalog/commit.ts'
 import { entriesOf } from './catalog/entries.ts'
 import type { EntryOwner } from './catalog/schema.ts'
 import type { Core } from './core.ts'

@@ -1,7 +1,7 @@
 // What adds content: one writer an operation, whose commit makes everything visible in one transaction.
 import type { CID } from 'multiformats/cid'
 import { Writer } from './blocks/writer.ts'
-import type { EntryDraft, KeptContent } from './catalog/catalog.ts'
+import type { EntryDraft, KeptContent } from './catalog/commit.ts'
 import { describeHere, nameHere } from './naming.ts'
 import { follow } from './network/abort.ts'
 import { CarError, InvalidSourceError } from './errors.ts'

@@ -1,5 +1,5 @@
 // One pending owner and its batches: what is about to be written is named first, under the shared lock.
-import { newOwnerId } from '../catalog/catalog.ts'
+import { newOwnerId } from '../catalog/owners.ts'
 import type { Added, PendingOwner } from '../catalog/schema.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'

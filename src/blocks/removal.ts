@@ -1,5 +1,6 @@
 // Freeing: what an owner that ended named, and nobody else names, step by step under the exclusive lock.
-import { addUsage, ownedBy, type Catalog } from '../catalog/catalog.ts'
+import { addUsage, ownedBy } from '../catalog/owners.ts'
+import type { Catalog } from '../catalog/catalog.ts'
 import { keyRange, result } from '../catalog/database.ts'
 import type { Reference } from '../catalog/schema.ts'
 import { LEAF_WINDOW_BLOCKS, REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'

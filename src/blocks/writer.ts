@@ -1,6 +1,7 @@
 // Whoever writes blocks: an owner of its own that names each batch before it is written, until a commit hands what it named to entries and pins.
 import type { CID } from 'multiformats/cid'
-import { newOwnerId, type CatalogChange, type KeptContent } from '../catalog/catalog.ts'
+import { newOwnerId } from '../catalog/owners.ts'
+import type { CatalogChange, KeptContent } from '../catalog/commit.ts'
 import type { Held } from '../catalog/locks.ts'
 import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'

@@ -2,54 +2,21 @@
 import type { BlockKey } from '../blocks/blocks.ts'
 import { DatabaseError, QuotaError } from '../errors.ts'
 import { RESERVE_BYTES } from '../limits.ts'
+import { commitIn, type CatalogChange, type Commit } from './commit.ts'
 import { Database, keyRange, result, type DatabaseLoss } from './database.ts'
+import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
 import {
   CATALOG_FORMAT,
   lacksStores,
   upgradeCatalog,
   type Added,
-  type EntryOwner,
   type Format,
   type Owner,
   type PendingOwner,
-  type PinOwner,
   type Reference,
   type StoreName,
   type Usage,
 } from './schema.ts'
-
-export type EntryDraft = Omit<EntryOwner, 'id' | 'kind' | 'modified' | 'lastUsed' | 'replicas'>
-
-/** One content that a commit keeps: as an entry, by a pin, or both. */
-export interface KeptContent {
-  cid: string
-  references: Omit<Reference, 'owner'>[]
-  entry?: EntryDraft & {
-    /** The entry was there when the work began: where it is gone now, somebody deleted it, and it stays deleted. */
-    existed?: boolean
-  }
-  pin?: { holder: string }
-}
-
-export interface Commit {
-  /** The writer that ends with this commit; what it named beyond the contents becomes a removal where `leftovers` says there is any. */
-  writer: string | undefined
-  leftovers: boolean
-  /** What the writer wrote since its last batch was named. */
-  added: Added
-  contents: KeptContent[]
-}
-
-export interface CatalogChange {
-  cid: string
-  filename: string
-  kind: 'stored' | 'updated' | 'deleted' | 'pinned' | 'unpinned'
-}
-
-/** A random name for an owner. */
-export function newOwnerId(): string {
-  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
-}
 
 export class Catalog {
   readonly database: Database
@@ -125,67 +92,8 @@ export class Catalog {
   }
 
   /** The one transaction after which something is stored. Answers what changed, for the events. */
-  async commit(commit: Commit): Promise<{ changes: CatalogChange[]; leftovers: boolean }> {
-    return this.write(['owners', 'references', 'damaged'], async (tx) => {
-      const changes: CatalogChange[] = []
-      const usage: Usage = { ...commit.added, files: 0 }
-      if (commit.writer !== undefined) await mustLive(tx, { id: commit.writer, kind: 'writer' })
-      const kept = await Promise.all(withoutRepeats(commit.contents).map((content) => this.#keep(tx, content, changes, usage)))
-      const leftovers = commit.leftovers || kept.includes(false)
-      if (commit.writer !== undefined) await endPending(tx, commit.writer, leftovers)
-      await addUsage(tx, usage)
-      return { changes, leftovers }
-    })
-  }
-
-  async #keep(tx: IDBTransaction, content: KeptContent, changes: CatalogChange[], usage: Usage): Promise<boolean> {
-    const owners = tx.objectStore('owners')
-    const references = tx.objectStore('references')
-    const now = Date.now()
-    const putAll = (owner: string): void => {
-      for (const reference of content.references) references.put({ ...reference, owner })
-    }
-    let kept = false
-    let { entry } = content
-    if (entry !== undefined && entry.implicit === 1 && (await result(owners.index('content').getKey(content.cid))) !== undefined) {
-      entry = undefined
-      kept = true
-    }
-    if (entry !== undefined) {
-      const { existed, ...draft } = entry
-      const before = await result<EntryOwner | undefined>(owners.index('name').get([draft.filename, content.cid]))
-      if (before !== undefined) {
-        const { implicit, ...row } = before
-        const after: EntryOwner = { ...row, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
-        if (implicit === 1 && draft.implicit === 1) after.implicit = 1
-        owners.put(after)
-        putAll(before.id)
-        changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
-        kept = true
-      } else if (existed !== true) {
-        const row: EntryOwner = { ...draft, id: newOwnerId(), kind: 'entry', modified: now, lastUsed: now, replicas: [] }
-        owners.add(row)
-        putAll(row.id)
-        usage.files++
-        changes.push({ cid: content.cid, filename: draft.filename, kind: 'stored' })
-        kept = true
-      }
-    }
-    if (content.pin !== undefined) {
-      const { holder } = content.pin
-      const before = await result<PinOwner | undefined>(owners.index('pin').get([content.cid, holder]))
-      const row: PinOwner = before ?? { id: newOwnerId(), kind: 'pin', holder, pinned: content.cid }
-      if (before === undefined) {
-        owners.add(row)
-        const others = await result(owners.index('pin').count(keyRange(tx, [content.cid], [content.cid, []])))
-        const rows = await result<EntryOwner[]>(owners.index('content').getAll(content.cid))
-        const kind = others > 1 ? 'updated' : 'pinned'
-        for (const { filename } of rows) changes.push({ cid: content.cid, filename, kind })
-      }
-      putAll(row.id)
-      kept = true
-    }
-    return kept
+  commit(commit: Commit): Promise<{ changes: CatalogChange[]; leftovers: boolean }> {
+    return this.write(['owners', 'references', 'damaged'], (tx) => commitIn(tx, commit))
   }
 
   /** As write, for what leads to freeing: a full disk must allow it, so the reserve is given up first where there is no room. */
@@ -340,61 +248,4 @@ async function checkReadable(db: IDBDatabase): Promise<void> {
     `database '${db.name}' was written by a newer release (format ${format.readableBy}, this one reads ${CATALOG_FORMAT}): reload to get the newer code`,
     db.name,
   )
-}
-
-/** A removal that took this owner's place means that its blocks are being freed: whoever works for it must stop. */
-async function mustLive(tx: IDBTransaction, owner: Pick<PendingOwner, 'id' | 'kind'>): Promise<void> {
-  const row = await result<Owner | undefined>(tx.objectStore('owners').get(owner.id))
-  if (row?.kind !== owner.kind) {
-    throw new DatabaseError('another tab took this one for dead and ended what it was writing: try again', tx.db.name)
-  }
-}
-
-/** Each entry and each pin once, the later one of two winning, since rows are looked up before any of them is put. */
-function withoutRepeats(contents: readonly KeptContent[]): KeptContent[] {
-  const seen = new Set<string>()
-  const once = (key: string): boolean => !seen.has(key) && seen.add(key) !== undefined
-  return contents.toReversed().map(({ cid, references, entry, pin }) => ({
-    cid,
-    references,
-    ...(entry !== undefined && once(JSON.stringify(['entry', entry.filename, cid])) ? { entry } : {}),
-    ...(pin !== undefined && once(JSON.stringify(['pin', pin.holder, cid])) ? { pin } : {}),
-  }))
-}
-
-/** Every reference of an owner. */
-export function ownedBy(tx: IDBTransaction, owner: string): IDBKeyRange {
-  return keyRange(tx, [owner], [owner, []])
-}
-
-/** Ends an owner: as a removal that keeps its references where it leaves something behind, else at once. */
-export async function endPending(tx: IDBTransaction, id: string, leftovers: boolean): Promise<void> {
-  const owners = tx.objectStore('owners')
-  const row = await result<Owner | undefined>(owners.get(id))
-  if (row === undefined) return
-  if (leftovers) {
-    owners.put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
-  } else {
-    owners.delete(id)
-    tx.objectStore('references').delete(ownedBy(tx, id))
-  }
-}
-
-export async function addUsage(tx: IDBTransaction, delta: Usage): Promise<void> {
-  if (delta.bytes === 0 && delta.blocks === 0 && delta.files === 0) return
-  const usage = await usageIn(tx)
-  const isCounted = delta.recounts !== undefined && delta.recounts !== (usage.recounts ?? 0)
-  tx.objectStore('meta').put(
-    {
-      ...usage,
-      bytes: Math.max(0, usage.bytes + (isCounted ? 0 : delta.bytes)),
-      blocks: Math.max(0, usage.blocks + (isCounted ? 0 : delta.blocks)),
-      files: Math.max(0, usage.files + delta.files),
-    } satisfies Usage,
-    'usage',
-  )
-}
-
-async function usageIn(tx: IDBTransaction): Promise<Usage> {
-  return (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 }
 }

@@ -1,6 +1,8 @@
 // Entries and pins: listing, looking up, deleting, unpinning. Each change is one transaction and answers the owners it ended.
 import { PinnedError } from '../errors.ts'
-import { addUsage, endPending, type Catalog, type CatalogChange } from './catalog.ts'
+import { addUsage, endPending } from './owners.ts'
+import type { Catalog } from './catalog.ts'
+import type { CatalogChange } from './commit.ts'
 import { keyRange, result } from './database.ts'
 import type { EntryOwner, PinOwner } from './schema.ts'
 

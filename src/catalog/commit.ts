@@ -1,0 +1,106 @@
+// The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
+import { keyRange, result } from './database.ts'
+import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
+import type { Added, EntryOwner, PinOwner, Reference, Usage } from './schema.ts'
+
+export type EntryDraft = Omit<EntryOwner, 'id' | 'kind' | 'modified' | 'lastUsed' | 'replicas'>
+
+/** One content that a commit keeps: as an entry, by a pin, or both. */
+export interface KeptContent {
+  cid: string
+  references: Omit<Reference, 'owner'>[]
+  entry?: EntryDraft & {
+    /** The entry was there when the work began: where it is gone now, somebody deleted it, and it stays deleted. */
+    existed?: boolean
+  }
+  pin?: { holder: string }
+}
+
+export interface Commit {
+  /** The writer that ends with this commit; what it named beyond the contents becomes a removal where `leftovers` says there is any. */
+  writer: string | undefined
+  leftovers: boolean
+  /** What the writer wrote since its last batch was named. */
+  added: Added
+  contents: KeptContent[]
+}
+
+export interface CatalogChange {
+  cid: string
+  filename: string
+  kind: 'stored' | 'updated' | 'deleted' | 'pinned' | 'unpinned'
+}
+
+/** Answers what changed, for the events, and whether the writer's row became a removal. */
+export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<{ changes: CatalogChange[]; leftovers: boolean }> {
+  const changes: CatalogChange[] = []
+  const usage: Usage = { ...commit.added, files: 0 }
+  if (commit.writer !== undefined) await mustLive(tx, { id: commit.writer, kind: 'writer' })
+  const kept = await Promise.all(withoutRepeats(commit.contents).map((content) => keep(tx, content, changes, usage)))
+  const leftovers = commit.leftovers || kept.includes(false)
+  if (commit.writer !== undefined) await endPending(tx, commit.writer, leftovers)
+  await addUsage(tx, usage)
+  return { changes, leftovers }
+}
+
+async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogChange[], usage: Usage): Promise<boolean> {
+  const owners = tx.objectStore('owners')
+  const references = tx.objectStore('references')
+  const now = Date.now()
+  const putAll = (owner: string): void => {
+    for (const reference of content.references) references.put({ ...reference, owner })
+  }
+  let kept = false
+  let { entry } = content
+  if (entry !== undefined && entry.implicit === 1 && (await result(owners.index('content').getKey(content.cid))) !== undefined) {
+    entry = undefined
+    kept = true
+  }
+  if (entry !== undefined) {
+    const { existed, ...draft } = entry
+    const before = await result<EntryOwner | undefined>(owners.index('name').get([draft.filename, content.cid]))
+    if (before !== undefined) {
+      const { implicit, ...row } = before
+      const after: EntryOwner = { ...row, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
+      if (implicit === 1 && draft.implicit === 1) after.implicit = 1
+      owners.put(after)
+      putAll(before.id)
+      changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
+      kept = true
+    } else if (existed !== true) {
+      const row: EntryOwner = { ...draft, id: newOwnerId(), kind: 'entry', modified: now, lastUsed: now, replicas: [] }
+      owners.add(row)
+      putAll(row.id)
+      usage.files++
+      changes.push({ cid: content.cid, filename: draft.filename, kind: 'stored' })
+      kept = true
+    }
+  }
+  if (content.pin !== undefined) {
+    const { holder } = content.pin
+    const before = await result<PinOwner | undefined>(owners.index('pin').get([content.cid, holder]))
+    const row: PinOwner = before ?? { id: newOwnerId(), kind: 'pin', holder, pinned: content.cid }
+    if (before === undefined) {
+      owners.add(row)
+      const others = await result(owners.index('pin').count(keyRange(tx, [content.cid], [content.cid, []])))
+      const rows = await result<EntryOwner[]>(owners.index('content').getAll(content.cid))
+      const kind = others > 1 ? 'updated' : 'pinned'
+      for (const { filename } of rows) changes.push({ cid: content.cid, filename, kind })
+    }
+    putAll(row.id)
+    kept = true
+  }
+  return kept
+}
+
+/** Each entry and each pin once, the later one of two winning, since rows are looked up before any of them is put. */
+function withoutRepeats(contents: readonly KeptContent[]): KeptContent[] {
+  const seen = new Set<string>()
+  const once = (key: string): boolean => !seen.has(key) && seen.add(key) !== undefined
+  return contents.toReversed().map(({ cid, references, entry, pin }) => ({
+    cid,
+    references,
+    ...(entry !== undefined && once(JSON.stringify(['entry', entry.filename, cid])) ? { entry } : {}),
+    ...(pin !== undefined && once(JSON.stringify(['pin', pin.holder, cid])) ? { pin } : {}),
+  }))
+}

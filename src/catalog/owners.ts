@@ -1,0 +1,54 @@
+// Rows of owners within a transaction: their references, their end, and the usage that goes with it.
+import { DatabaseError } from '../errors.ts'
+import { keyRange, result } from './database.ts'
+import type { Owner, PendingOwner, Usage } from './schema.ts'
+
+/** A random name for an owner. */
+export function newOwnerId(): string {
+  return [...crypto.getRandomValues(new Uint8Array(12))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+}
+
+/** A removal that took this owner's place means that its blocks are being freed: whoever works for it must stop. */
+export async function mustLive(tx: IDBTransaction, owner: Pick<PendingOwner, 'id' | 'kind'>): Promise<void> {
+  const row = await result<Owner | undefined>(tx.objectStore('owners').get(owner.id))
+  if (row?.kind !== owner.kind) {
+    throw new DatabaseError('another tab took this one for dead and ended what it was writing: try again', tx.db.name)
+  }
+}
+
+/** Every reference of an owner. */
+export function ownedBy(tx: IDBTransaction, owner: string): IDBKeyRange {
+  return keyRange(tx, [owner], [owner, []])
+}
+
+/** Ends an owner: as a removal that keeps its references where it leaves something behind, else at once. */
+export async function endPending(tx: IDBTransaction, id: string, leftovers: boolean): Promise<void> {
+  const owners = tx.objectStore('owners')
+  const row = await result<Owner | undefined>(owners.get(id))
+  if (row === undefined) return
+  if (leftovers) {
+    owners.put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
+  } else {
+    owners.delete(id)
+    tx.objectStore('references').delete(ownedBy(tx, id))
+  }
+}
+
+export async function addUsage(tx: IDBTransaction, delta: Usage): Promise<void> {
+  if (delta.bytes === 0 && delta.blocks === 0 && delta.files === 0) return
+  const usage = await usageIn(tx)
+  const isCounted = delta.recounts !== undefined && delta.recounts !== (usage.recounts ?? 0)
+  tx.objectStore('meta').put(
+    {
+      ...usage,
+      bytes: Math.max(0, usage.bytes + (isCounted ? 0 : delta.bytes)),
+      blocks: Math.max(0, usage.blocks + (isCounted ? 0 : delta.blocks)),
+      files: Math.max(0, usage.files + delta.files),
+    } satisfies Usage,
+    'usage',
+  )
+}
+
+export async function usageIn(tx: IDBTransaction): Promise<Usage> {
+  return (await result<Usage | undefined>(tx.objectStore('meta').get('usage'))) ?? { bytes: 0, blocks: 0, files: 0 }
+}
