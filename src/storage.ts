@@ -255,6 +255,11 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     this.#helia?.setOnline(online)
   }
 
+  /** @internal */
+  get isClosed(): boolean {
+    return this.#closed !== undefined
+  }
+
   /** Whether another call asks for this very storage. @internal */
   isSame(options: StorageOptions | undefined): boolean {
     return sameOptions(this.#options, resolveOptions(options))
@@ -421,7 +426,8 @@ let shared: IPFSKitStorage | undefined
 
 /** One storage a realm. @throws InvalidOptionsError where a second call asks for another one */
 export function getStorage(options?: StorageOptions): IPFSKitStorage {
-  if (shared === undefined) {
+  // One that was closed by whoever held it is of no use to the next.
+  if (shared === undefined || shared.isClosed) {
     shared = new IPFSKitStorage(options)
   } else if (options !== undefined && !shared.isSame(options)) {
     throw new InvalidOptionsError(

@@ -146,6 +146,8 @@ describe('getStorage', () => {
     await resetStorage()
     const next = getStorage({ cacheDir, forceFallback: true })
     expect(next).not.toBe(storage)
+    await next.close()
+    expect(getStorage({ cacheDir, forceFallback: true })).not.toBe(next)
     await resetStorage()
     await IPFSKitStorage.destroy(cacheDir)
   })
