@@ -1,5 +1,5 @@
 // CIDs and content paths: what is taken in, and the one form in which they are answered.
-import { base32 } from 'multiformats/bases/base32'
+import { base32, base32upper } from 'multiformats/bases/base32'
 import { base36 } from 'multiformats/bases/base36'
 import { base58btc } from 'multiformats/bases/base58'
 import { CID } from 'multiformats/cid'
@@ -7,7 +7,7 @@ import { InvalidCidError, InvalidPathError, LimitError } from './errors.ts'
 import { MAX_IDENTITY_DIGEST_BYTES, MAX_PATH_SEGMENTS } from './limits.ts'
 import type { ContentPath } from './types.ts'
 
-const DECODERS = base32.decoder.or(base58btc.decoder).or(base36.decoder)
+const DECODERS = base32.decoder.or(base32upper.decoder).or(base58btc.decoder).or(base36.decoder)
 const IDENTITY_CODE = 0
 
 /** A content path taken apart: the root's CID as CIDv1 and the names below it. */

@@ -11,7 +11,7 @@ import { draftOf } from './content.ts'
 import { foundHere, withFound, type Found } from './found.ts'
 import type { KeptContent } from './catalog/commit.ts'
 import type { Writer } from './blocks/writer.ts'
-import { UnavailableError } from './errors.ts'
+import { IntegrityError, UnavailableError } from './errors.ts'
 import { walk } from './files/walk.ts'
 import { LEAF_WINDOW_BLOCKS } from './limits.ts'
 import type { Operation } from './operation.ts'
@@ -45,7 +45,8 @@ export async function pin(operation: Operation, path: ContentPath, options: Canc
   try {
     return (await withFound(operation, path, {}, (found) => pinFound(operation, found, options))) === true
   } catch (error) {
-    if (error instanceof UnavailableError) return false
+    // It can't be had: nobody could be asked, or what is here is damaged and nobody could replace it.
+    if (error instanceof UnavailableError || error instanceof IntegrityError) return false
     throw error
   }
 }

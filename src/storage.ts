@@ -17,7 +17,7 @@ import { HeliaBackend } from './network/helia.ts'
 import { checkOptions, type Operation } from './operation.ts'
 import { resolveOptions, sameOptions, type ResolvedOptions } from './options.ts'
 import { blob, car, directory, retrieve, stream } from './read.ts'
-import { backendStatus, storageManager, usageOf, type StatusFacts } from './status.ts'
+import { backendStatus, storageManager, usageOf } from './status.ts'
 import { checkStoreOptions, importCar, storeDirectory, storeFile, storeMany } from './store.ts'
 import type {
   BackendStatus,
@@ -236,8 +236,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async getBackendStatus(): Promise<BackendStatus> {
     this.#checkOpen()
-    const core = await this.#core
-    return this.#status(core, await usageOf(core))
+    return this.#currentStatus(await this.#core)
   }
 
   async helia(): Promise<HeliaNode | null> {
@@ -398,16 +397,16 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     // A storage that never opened has no status; whoever calls a method hears why.
     const core = await this.#core.catch(() => undefined)
     if (core === undefined) return
+    const status = await this.#currentStatus(core)
+    if (this.#closed === undefined) this.#emit('status', status)
+  }
+
+  async #currentStatus(core: Core): Promise<BackendStatus> {
     const usage = await usageOf(core).catch(() => {
       // Deleted by another tab, or not to be read any more: that is what there is to tell.
       this.#works.read = false
       return { bytes: 0, blocks: 0, files: 0, pinnedBytes: 0 }
     })
-    const status = await this.#status(core, usage)
-    if (this.#closed === undefined) this.#emit('status', status)
-  }
-
-  #status(core: Core, usage: StatusFacts['usage']): Promise<BackendStatus> {
     const localWorks = this.#works.read && this.#works.write
     return backendStatus({ core, options: this.#options, helia: this.#helia?.status(), localWorks, usage })
   }

@@ -50,28 +50,38 @@ export interface StorageConfig {
   enableIpfs?: boolean
   /** Absent: the defaults (HTTP retrieval from public gateways, which see the CIDs asked for). Peer to peer is opt-in. */
   ipfs?: {
+    /** Origins of trustless gateways, such as 'https://ipfs.example'. Default: Helia's own public ones. An empty list asks none. */
     gateways?: string[]
+    /** Base URLs of delegated routers, which find who has a block. Default: Helia's own public one. */
     delegatedRouters?: string[]
+    /** Peer to peer: true with Helia's defaults, or options of libp2p. Default false. */
     libp2p?: boolean | Record<string, unknown>
-    startTimeoutMs?: number // default 10,000
-    retrieveTimeoutMs?: number // default 20,000: until the first block of something not here; a signal overrides it
+    /** Milliseconds until the fallback is settled on. @default 10,000 */
+    startTimeoutMs?: number
+    /** Milliseconds until the first block of something not here; a signal overrides it. @default 20,000 */
+    retrieveTimeoutMs?: number
   }
+  /** Not in this release: true throws InvalidOptionsError. */
   enableS3?: boolean
+  /** Not in this release: throws InvalidOptionsError. */
   s3?: Record<string, unknown>
+  /** Not in this release: true throws InvalidOptionsError. */
   enableFilecoin?: boolean
+  /** Not in this release: throws InvalidOptionsError. */
   filecoin?: Record<string, unknown>
+  /** Not in this release: anything but an empty list throws InvalidOptionsError. */
   backends?: unknown[]
   /**
-   * Where leaves of large files are written. 'auto' (default): OPFS packs where this context can, else IndexedDB records. 'records':
-   * always records, so that a stock Helia on the same database sees everything. 'packs': packs, or ready() rejects with
-   * NotSupportedError. Reading never depends on it.
+   * Where leaves of large files are written. 'auto' (default): the fastest that this context and this release have, which are IndexedDB records.
+   * 'records': always records, so that a stock Helia on the same database sees everything. 'packs' is not in this release and throws
+   * InvalidOptionsError. Reading never depends on it.
    */
   tier?: 'auto' | 'records' | 'packs'
-  /** Makes the pack writer's worker, for applications whose bundler or CSP needs it made by them. */
+  /** Not in this release: throws InvalidOptionsError. */
   createWorker?: () => Worker
   /** Adopt an existing blockstore-idb database of this name instead of `<cacheDir>/blocks`. */
   blocksDatabase?: string
-  /** Upper bound on unique block bytes kept; least recently used unpinned entries go first. Default: the browser's quota. */
+  /** Not in this release: throws InvalidOptionsError. The browser's quota is the bound. */
   maxBytes?: number
 }
 
@@ -99,7 +109,7 @@ export interface FileInfo {
   cid: string
   type: 'file' | 'directory' | 'dag'
   filename: string // the CID where none was given
-  size: number // bytes of content
+  size: number // bytes of content; of a directory that is here in part, an estimate from its links
   localBytes: number // of them, here
   state: 'whole' | 'partial' | 'damaged'
   modified: Date
@@ -119,6 +129,7 @@ export interface FileStat {
   localBlocks: number
   pinned: boolean
 }
+/** `size`: bytes of a file's content; of a subdirectory, bytes of all blocks below it, as its parent says. */
 export interface DirectoryEntry {
   name: string
   path: string
@@ -138,6 +149,7 @@ export interface BackendStatus {
   cacheDir: string
   persisted: boolean
   tier: 'packs' | 'records' | 'memory'
+  /** `bytes` and `blocks`: unique blocks that this storage wrote. `pinnedBytes`: bytes of content that is pinned, each content once. */
   usage: { bytes: number; quota?: number; files: number; blocks: number; pinnedBytes: number }
   /** local: the last write and read worked; ipfs: a node runs and its last contact, if any, worked. Further backends by name. */
   backends: { local: boolean; ipfs: boolean; s3: boolean; filecoin: boolean; [name: string]: boolean }
@@ -149,7 +161,7 @@ export interface StorageEvents {
   evicted: CustomEvent<{ cid: string; filename: string; bytes: number }>
   damaged: CustomEvent<{ cid: string; block: string }>
   repaired: CustomEvent<{ cid: string; block: string; from: string }>
-  /** The status changed: Helia started or stopped, online or offline, another tab upgraded or deleted the storage. */
+  /** The status changed: Helia started or stopped, online or offline, blocks were freed, another tab upgraded or deleted the storage. */
   status: CustomEvent<BackendStatus>
 }
 
@@ -198,7 +210,7 @@ export interface ContentStorage extends EventTarget {
   pin(cid: ContentPath, options?: Cancellable & { holder?: string }): Promise<boolean>
   /** false where that holder had not pinned it. */
   unpin(cid: ContentPath, options?: { holder?: string }): Promise<boolean>
-  /** Re-hashes every block of one content, or of all. */
+  /** Re-hashes every block of one content, or of all. `blocks` and `bytes` count those that are whole. */
   verify(path?: ContentPath, options?: Cancellable): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }>
   /**
    * Frees what dead writers and deletions left. Blocks that this storage never wrote (an adopted database) stay, as does what Helia's

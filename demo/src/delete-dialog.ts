@@ -1,4 +1,4 @@
-// Asks before anything is deleted, and once more where it is pinned.
+// Asks before anything is deleted, and says at once where it is pinned.
 import type { ContentStorage, FileInfo } from 'ipfs-kit-web'
 import { byId } from './dom.ts'
 import { baseName } from './download.ts'
@@ -19,11 +19,23 @@ export function confirmDelete(storage: ContentStorage, file: FileInfo): Promise<
     byId('delete-text').textContent = text
     confirm.textContent = action
   }
-  show(
-    `Delete ${name}?`,
-    `Up to ${formatBytes(file.localBytes)} are freed. Blocks that other entries share stay. This can’t be undone.`,
-    'Delete',
-  )
+  const showPinned = (): void => {
+    force = true
+    show(
+      'It is pinned',
+      `A pin protects ${name} from being deleted by mistake or to make room. Unpin it and delete it now? This can’t be undone.`,
+      'Unpin and delete',
+    )
+  }
+  if (file.pinned) {
+    showPinned()
+  } else {
+    show(
+      `Delete ${name}?`,
+      `Up to ${formatBytes(file.localBytes)} are freed. Blocks that other entries share stay. This can’t be undone.`,
+      'Delete',
+    )
+  }
   byId('delete-error').textContent = ''
 
   const remove = async (): Promise<void> => {
@@ -34,12 +46,10 @@ export function confirmDelete(storage: ContentStorage, file: FileInfo): Promise<
       dialog.close()
     } catch (error) {
       if (isPinnedError(error)) {
-        force = true
-        show(
-          'It is pinned',
-          `A pin protects ${name} from being deleted by mistake or to make room. Unpin it and delete it now?`,
-          'Unpin and delete',
-        )
+        // Pinned in another tab meanwhile. Must not be confirmed by the second half of a double click: the focus goes elsewhere, and only a
+        // single click counts (see below).
+        showPinned()
+        byId('delete-cancel').focus()
       } else {
         const { title, advice } = explainError(error)
         byId('delete-error').textContent = `${title}. ${advice}`
@@ -51,8 +61,8 @@ export function confirmDelete(storage: ContentStorage, file: FileInfo): Promise<
   const listening = new AbortController()
   confirm.addEventListener(
     'click',
-    () => {
-      if (confirm.getAttribute('aria-disabled') !== 'true') void remove()
+    (event) => {
+      if (event.detail <= 1 && confirm.getAttribute('aria-disabled') !== 'true') void remove()
     },
     { signal: listening.signal },
   )

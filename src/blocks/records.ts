@@ -3,6 +3,7 @@
 import { base32upper } from 'multiformats/bases/base32'
 import type { CID } from 'multiformats/cid'
 import { Database, keyRange, result, type DatabaseLoss } from '../catalog/database.ts'
+import { DatabaseError } from '../errors.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 
@@ -26,6 +27,10 @@ export class BlockRecords {
       factory,
       version: 1,
       upgrade: (db) => void db.createObjectStore(name),
+      check: async (db) => {
+        if (db.objectStoreNames.contains(name)) return
+        throw new DatabaseError(`database '${name}' is there but holds no blocks of blockstore-idb: delete it, or name another one`, name)
+      },
       onLost,
     })
   }

@@ -5,7 +5,7 @@ import { CID } from 'multiformats/cid'
 import { sha256 } from 'multiformats/hashes/sha2'
 import type { BlockSink } from '../blocks/blocks.ts'
 import { RAW } from '../blocks/links.ts'
-import { InvalidPathError, InvalidSourceError } from '../errors.ts'
+import { InvalidOptionsError, InvalidPathError, InvalidSourceError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, HASHES_IN_FLIGHT } from '../limits.ts'
 import type { Bytes, Source } from '../types.ts'
 import { following, type FollowingAbort } from './abort.ts'
@@ -67,6 +67,13 @@ export async function importDirectory(
   const tree = new Tree<Child>()
   for await (const entry of iterated<{ path: string; data: Source } | null | undefined>(entries, options.signal)) {
     if (typeof entry !== 'object' || entry === null) throw new InvalidPathError(`entry is ${typeof entry}: give { path, data }`, '')
+    const unknown = Object.keys(entry).find((key) => key !== 'path' && key !== 'data')
+    if (unknown !== undefined) {
+      throw new InvalidOptionsError(
+        `entry '${entry.path}' of a directory has '${unknown}', which it knows nothing of: it takes path and data`,
+        unknown,
+      )
+    }
     const place = tree.place(entry.path)
     checkSource(entry.data)
     place(await buildFile(entry.data, sink, progress))

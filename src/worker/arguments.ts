@@ -30,6 +30,12 @@ export class Arguments {
 
   /** An argument as it is. */
   value(value: unknown): WireArgument {
+    if (typeof value === 'function' || typeof value === 'symbol') {
+      throw new InvalidOptionsError(
+        `an argument is a ${typeof value}, which can't be sent to the worker: give options as an object`,
+        'options',
+      )
+    }
     if (typeof value === 'object' && value !== null) checkOptions(value)
     return { kind: 'value', value }
   }
@@ -95,7 +101,15 @@ export class Arguments {
     const { progress, post, count } = this.#state
     const hook = count()
     if (onProgress !== undefined) {
-      progress.set(hook, onProgress)
+      progress.set(hook, (done) => {
+        try {
+          onProgress(done)
+        } catch (error) {
+          // As without a worker: what the callback throws ends the call with it.
+          progress.delete(hook)
+          post({ type: 'abort', hook, reason: this.#remember(error) })
+        }
+      })
       this.#closers.push(() => progress.delete(hook))
     }
     if (signal !== undefined) {

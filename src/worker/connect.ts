@@ -1,11 +1,16 @@
 // The page's side: connect() and how a client finds the storage in a worker.
-import { NotSupportedError } from '../errors.ts'
+import { InvalidOptionsError, NotSupportedError } from '../errors.ts'
 import type { ContentStorage } from '../types.ts'
 import { holdLock } from './alive.ts'
 import { StorageClient } from './client.ts'
 import { decodeError } from './errors.ts'
 import { doorMessage, PROTOCOL_VERSION } from './protocol.ts'
 import type { AliveMessage, DoorMessage, PortLike } from './protocol.ts'
+
+/** A SharedWorker, by what is used of it: the types of a worker's own project know none. */
+export interface SharedWorkerLike extends EventTarget {
+  readonly port: MessagePort
+}
 
 /**
  * The storage that `serve()` runs in a worker, as if it were here. Usable at once: calls wait until the worker serves.
@@ -23,7 +28,8 @@ import type { AliveMessage, DoorMessage, PortLike } from './protocol.ts'
  * const storage = connect(new Worker(new URL('./storage.worker.ts', import.meta.url), { type: 'module' }))
  * await storage.store('hello') //=> 'bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq'
  */
-export function connect(worker: Worker | SharedWorker | MessagePort): ContentStorage {
+export function connect(worker: Worker | SharedWorkerLike | MessagePort): ContentStorage {
+  if (!isWorker(worker)) throw new InvalidOptionsError('connect() takes a Worker, a SharedWorker or a MessagePort', 'worker')
   const { port1, port2 } = new MessageChannel()
   const closers: (() => void)[] = []
   const client = new StorageClient(port1, closers)
@@ -33,8 +39,12 @@ export function connect(worker: Worker | SharedWorker | MessagePort): ContentSto
   return client
 }
 
+function isWorker(worker: unknown): boolean {
+  return typeof worker === 'object' && worker !== null && 'addEventListener' in worker && ('postMessage' in worker || 'port' in worker)
+}
+
 /** Gives `port` to the storage as soon as it answers at the worker's door. Answers how to give up. */
-function greet(worker: Worker | SharedWorker | MessagePort, port: MessagePort, fail: (error: Error) => void): () => void {
+function greet(worker: Worker | SharedWorkerLike | MessagePort, port: MessagePort, fail: (error: Error) => void): () => void {
   const door: PortLike = 'port' in worker ? worker.port : worker
   const send = (message: DoorMessage, transfer: Transferable[] = []): void => door.postMessage(message, transfer)
   const stop = (): void => {

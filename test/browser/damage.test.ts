@@ -156,6 +156,7 @@ describe('one flipped byte', () => {
     const other = localStorageOf({ cacheDir: name })
     await flip(blocks, leaves[1] ?? '')
     await storage.verify()
+    expect(await storage.pin(cid)).toBe(false)
     expect((await other.listFiles())[0]?.state).toBe('damaged')
     expectIntegrity([await rejection(other.retrieve(cid))], leaves[1] ?? '')
   })

@@ -112,6 +112,13 @@ describe('store and retrieve', () => {
     expect(await other.listFiles()).toMatchObject([{ filename: 'e', type: 'directory', size: 2 * MIB, state: 'whole' }])
   })
 
+  it('takes a CID in any of the usual bases', async () => {
+    const storage = localStorageOf()
+    const cid = await storage.store('hello world')
+    for (const other of [cid.toUpperCase(), `/ipfs/${cid}`, `ipfs://${cid}`]) expect(await storage.exists(other)).toBe(true)
+    expect((await storage.stat(cid.toUpperCase()))?.cid).toBe(cid)
+  })
+
   it('pins by holder', async () => {
     const storage = localStorageOf()
     const cid = await storage.store('pinned')

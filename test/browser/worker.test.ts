@@ -186,6 +186,17 @@ describe.each<Kind>(['dedicated', 'shared', 'port'])('a storage in a worker, %s'
     expect(await countAll(cacheDir)).toEqual(NOTHING)
   })
 
+  it('ends a call whose progress callback throws with what it threw', async () => {
+    const { one, cacheDir } = start(kind)
+    const thrown = new Error('not now')
+    const onProgress = (): never => {
+      throw thrown
+    }
+    expect(await rejection(one.store(randomBytes(20 * MIB), { onProgress }))).toBe(thrown)
+    await one.gc()
+    expect(await countAll(cacheDir)).toEqual(NOTHING)
+  })
+
   it('rejects bad input as the storage does', async () => {
     const { one, cacheDir } = start(kind)
     const odd = new Error('odd')
