@@ -24,7 +24,6 @@ const REFUSALS = ['SecurityError', 'InvalidStateError', 'NotSupportedError', 'Un
 
 export class Core {
   readonly tier: 'records' | 'memory'
-  readonly factory: IDBFactory
   readonly catalog: Catalog
   readonly store: LocalBlockstore
   readonly locks: Locks
@@ -39,7 +38,6 @@ export class Core {
 
   private constructor(options: ResolvedOptions, tier: 'records' | 'memory', factory: IDBFactory, catalog: Catalog, events: CoreEvents) {
     this.tier = tier
-    this.factory = factory
     this.catalog = catalog
     this.#events = events
     this.locks = new Locks(options.cacheDir, tier === 'memory' ? undefined : lockManager())
@@ -93,9 +91,8 @@ export class Core {
   /** Turns dead owners into removals, and carries removals out behind everybody's back where that is safe. */
   async #recover(): Promise<void> {
     if (this.canFree) {
-      const { removals } = await endDead(this.store, Date.now())
-      // One that was cut off between two databases has not counted what it freed.
-      if (removals.length > 0) void this.free(removals, true)
+      const { removals, uncounted } = await endDead(this.store, Date.now())
+      if (removals.length > 0) void this.free(removals, uncounted)
       return
     }
     // Without locks nobody may begin to write while this frees: who comes now is told to wait (see #hear), and ends it.
@@ -133,7 +130,7 @@ export class Core {
     return this.locks.crossContext || this.tier === 'memory'
   }
 
-  /** `recount`: a writer died, and what it wrote last was not counted. */
+  /** `recount`: somebody was cut off before counting what it wrote or freed. */
   async freeNow(ids: readonly string[], options: Omit<RemovalOptions, 'pinnedByHelia'> & { recount?: boolean } = {}): Promise<Freed> {
     const freed: Freed = { blocks: 0, bytes: 0 }
     for (const id of ids) {

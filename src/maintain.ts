@@ -179,11 +179,11 @@ export async function collect(
   // Without locks that other tabs see, freeing waits for an opening with nobody else (see Core.recover).
   if (!core.canFree) return { blocks: 0, bytes: 0 }
   await core.settleRemovals()
-  const { removals, died } = await endDead(core.store, Date.now())
+  const { removals, uncounted } = await endDead(core.store, Date.now())
   const step = { pinnedByHelia: core.pinnedByHelia, signal }
   const freed = await core.freeNow(removals, {
     signal,
-    recount: died,
+    recount: uncounted,
     onProgress: ({ bytes }) => options.onProgress?.({ bytes, phase: 'verify' }),
   })
   if (options.foreign !== true) return freed

@@ -5,7 +5,7 @@ import { writeLastUsed } from './catalog/entries.ts'
 import { parseContentPath } from './cid.ts'
 import { Content } from './content.ts'
 import { Core, destroyStorage } from './core.ts'
-import { ClosedError, DatabaseError, InvalidOptionsError, NotSupportedError, QuotaError } from './errors.ts'
+import { ClosedError, DatabaseError, InvalidOptionsError, NotSupportedError, QuotaError, StorageError } from './errors.ts'
 import { LAST_USED_FLUSH_MS } from './limits.ts'
 import { checkRange } from './files/read.ts'
 import { checkSource } from './files/source.ts'
@@ -402,7 +402,8 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   }
 
   async #currentStatus(core: Core): Promise<BackendStatus> {
-    const usage = await usageOf(core).catch(() => {
+    const usage = await usageOf(core).catch((error: unknown) => {
+      if (!(error instanceof StorageError)) throw error
       // Deleted by another tab, or not to be read any more: that is what there is to tell.
       this.#works.read = false
       return { bytes: 0, blocks: 0, files: 0, pinnedBytes: 0 }

@@ -2,7 +2,7 @@
 import { addUsage, ownedBy } from '../catalog/owners.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { keyRange, result } from '../catalog/database.ts'
-import type { Reference } from '../catalog/schema.ts'
+import type { PendingOwner, Reference } from '../catalog/schema.ts'
 import { LEAF_WINDOW_BLOCKS, REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
@@ -44,7 +44,9 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
     }
     await store.catalog.writeToFree(['owners', 'references'], async (tx) => {
       const left = await result(tx.objectStore('references').count(ownedBy(tx, id)))
-      if (left === 0) tx.objectStore('owners').delete(id)
+      const owners = tx.objectStore('owners')
+      if (left === 0) owners.delete(id)
+      else owners.put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now(), held: true } satisfies PendingOwner)
     })
     return freed
   } finally {
@@ -52,11 +54,14 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
   }
 }
 
-/** Turns dead owners into removals and answers the ids of all removals, and whether any had died. An owner is dead when its lock is free. */
-export async function endDead(store: LocalBlockstore, now: number): Promise<{ removals: string[]; died: boolean }> {
-  let died = false
+/**
+ * Turns dead owners into removals and answers the ids of all removals. An owner is dead when its lock is free. `uncounted`: one of them was cut off
+ * before it counted what it wrote, or a removal before it counted what it freed.
+ */
+export async function endDead(store: LocalBlockstore, now: number): Promise<{ removals: string[]; uncounted: boolean }> {
   const pending = await store.catalog.pending()
   const removals = pending.filter((owner) => owner.kind === 'removal').map((owner) => owner.id)
+  let uncounted = pending.some((owner) => owner.kind === 'removal' && owner.held !== true)
   for (const owner of pending) {
     if (owner.kind === 'removal') continue
     if (owner.kind !== 'writer' && now - owner.lastUsed < SESSION_EXPIRY_MS) continue
@@ -65,12 +70,12 @@ export async function endDead(store: LocalBlockstore, now: number): Promise<{ re
     try {
       if (!(await store.catalog.endDead(owner.id, now - SESSION_EXPIRY_MS))) continue
       removals.push(owner.id)
-      died = true
+      uncounted = true
     } finally {
       lock.release()
     }
   }
-  return { removals, died }
+  return { removals, uncounted }
 }
 
 /** Counts bytes and blocks anew: unique ones that owners name, that are here and that are not foreign. */

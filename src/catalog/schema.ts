@@ -42,6 +42,8 @@ export interface PendingOwner extends OwnerBase {
   pending: 'writer' | 'resumable' | 'session' | 'removal'
   /** Milliseconds since the epoch. */
   lastUsed: number
+  /** A removal that came to its end, but for what Helia's pins hold. */
+  held?: true
   /** A resumable download's own record: where it comes from and how far it is. */
   resume?: unknown
 }
