@@ -1,0 +1,76 @@
+// What `npm run bench` is asked: its options, checked, and their help.
+import { parseArgs } from 'node:util'
+import { CONTENDERS, SIZES } from './plan.mjs'
+
+/** @typedef {{ words: string[], sizes: string[], kinds: string[], rounds: number, quick: boolean, check: boolean, out: string, help: boolean }} Options */
+
+const ROUNDS = 5
+const QUICK_ROUNDS = 2
+const QUICK_SIZES = ['16', '64']
+const KINDS = ['limits', 'buffer', 'stream', 'small', 'memory', 'kept', 'scale', 'firefox']
+
+export const HELP = `npm run bench -- [options]
+
+Measures this library beside what else keeps files in a browser: one page a contender in a fresh profile of Chromium, contenders interleaved,
+${ROUNDS} rounds. Prints a table; writes results.json, report.html and report.png. A full run takes about 40 minutes on 2 cores.
+
+  --check          measure what the targets need (about 25 minutes), print each with what is behind it, exit 1 when one fails
+  --only words     only contenders whose names hold one of the words, as in --only ours,cache; with --check also words of the targets' names
+                   contenders: ${CONTENDERS.join(', ')}
+  --sizes list     only these: ${SIZES.join(', ')} (MiB; 1024 is a stream, small is 10,000 items of 1 KiB)
+                   leaves out memory and disk, unless --kinds asks for them
+  --kinds list     only these: ${KINDS.join(', ')}
+                   (kept: bytes on disk of two versions of a model, and the cold opening)
+  --rounds n       default ${ROUNDS}; memory and kept are done in 3 of them at most
+  --quick          ${QUICK_ROUNDS} rounds, ${QUICK_SIZES.join(' and ')} MiB: to see that all of it runs
+  --out folder     where the results are written, default .tmp/bench
+  --help
+`
+
+/**
+ * @param {string[]} args
+ * @returns {Options}
+ * @throws Error where an option is not one
+ */
+export function readOptions(args) {
+  const { values } = parseArgs({
+    args,
+    options: {
+      check: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true, default: [] },
+      sizes: { type: 'string', multiple: true, default: [] },
+      kinds: { type: 'string', multiple: true, default: [] },
+      rounds: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      out: { type: 'string', default: '.tmp/bench' },
+      help: { type: 'boolean', default: false },
+    },
+  })
+  const { check, quick, out, help } = values
+  const rounds = Number(values.rounds ?? (quick ? QUICK_ROUNDS : ROUNDS))
+  if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error(`--rounds takes a whole number, not '${values.rounds}'`)
+  const sizes = listed('--sizes', values.sizes, SIZES)
+  return {
+    words: values.only.flatMap((words) => words.split(',')).filter((word) => word !== ''),
+    sizes: sizes.length === 0 && quick && !check ? QUICK_SIZES : sizes,
+    kinds: listed('--kinds', values.kinds, KINDS),
+    rounds,
+    quick,
+    check,
+    out,
+    help,
+  }
+}
+
+/**
+ * @param {string} option
+ * @param {string[]} given
+ * @param {string[]} known
+ * @returns {string[]}
+ */
+function listed(option, given, known) {
+  const names = given.flatMap((list) => list.split(','))
+  const wrong = names.find((name) => !known.includes(name))
+  if (wrong !== undefined) throw new Error(`${option} takes ${known.join(', ')}, not '${wrong}'`)
+  return names
+}

@@ -1,0 +1,111 @@
+// Which contender does what at which size: every session of one round.
+
+/**
+ * One page of one contender. `size` is what the tables call it.
+ *
+ * @typedef {'buffer' | 'stream' | 'small' | 'limits' | 'memory' | 'kept'} Kind
+ * @typedef {{ kind: Kind, contender: string, size: string, bytes: number, source: 'buffer' | 'stream' }} Session
+ */
+
+export const MIB = 1024 * 1024
+
+/** Items of the kind 'small'. */
+export const SMALL_COUNT = 10_000
+export const SMALL_BYTES = 1024
+
+/** A model of the kind 'kept': whole tens of chunks, since one of ten differs in its next version. */
+const KEPT_MIB = 60
+
+const OURS = ['ours packs', 'ours packs worker', 'ours records', 'ours records worker']
+
+/** As published, every put writes the whole buffer: beyond this many MiB it kills the browser. */
+const STOCK_LIMIT_MIB = 64
+
+export const CONTENDERS = [...OURS, 'cache', 'cache sha256', 'idb-keyval', 'helia idb', 'helia idb copied', 'helia opfs', 'wllama']
+
+export const SIZES = ['small', '16', '64', '256', '1024']
+
+/** Sessions that are dear and vary little are done in fewer rounds. */
+const FEWER_ROUNDS = 3
+
+/** @returns {Session[]} */
+function everySession() {
+  const buffers = [16, 64, 256].flatMap((mib) =>
+    CONTENDERS.filter((contender) => contender !== 'helia idb' || mib <= STOCK_LIMIT_MIB).map((contender) =>
+      session('buffer', contender, mib),
+    ),
+  )
+  // Helia reads up to 1,024 blocks ahead of whoever consumes, which is all of 1 GiB, so it is left out of the streams.
+  const streams = [...OURS, 'cache', 'wllama'].map((contender) => session('stream', contender, 1024))
+  const small = [...OURS, 'cache', 'idb-keyval'].map((contender) => session('small', contender, (SMALL_COUNT * SMALL_BYTES) / MIB))
+  const memory = [
+    ...[...OURS, 'cache', 'wllama'].map((contender) => session('memory', contender, 1024)),
+    ...['ours packs', 'ours records', 'cache', 'idb-keyval', 'helia idb copied', 'helia opfs'].map((contender) =>
+      session('memory', contender, 256),
+    ),
+    session('memory', 'helia idb', STOCK_LIMIT_MIB),
+  ]
+  const kept = ['ours packs', 'ours records', 'cache', 'idb-keyval', 'helia idb copied', 'helia opfs', 'wllama'].map((contender) =>
+    session('kept', contender, KEPT_MIB),
+  )
+  return [session('limits', 'limits', 256), ...buffers, ...streams, ...small, ...memory, ...kept]
+}
+
+/**
+ * @param {Kind} kind
+ * @param {string} contender
+ * @param {number} mib
+ * @returns {Session}
+ */
+function session(kind, contender, mib) {
+  const source = kind === 'stream' || (kind === 'memory' && mib === 1024) ? 'stream' : 'buffer'
+  return { kind, contender, size: sizeName(kind, mib), bytes: mib * MIB, source }
+}
+
+/**
+ * @param {Kind} kind
+ * @param {number} mib
+ * @returns {string}
+ */
+function sizeName(kind, mib) {
+  if (kind === 'small') return `${SMALL_COUNT.toLocaleString('en')} × 1 KiB`
+  if (kind === 'kept') return `2 × ${mib} MiB`
+  return mib === 1024 ? '1 GiB' : `${mib} MiB`
+}
+
+/**
+ * The sessions of a run, in order.
+ *
+ * @param {{ words: string[], sizes: string[], kinds: string[] }} narrowed empty lists narrow nothing
+ * @returns {Session[]}
+ */
+export function planned({ words, sizes, kinds }) {
+  return everySession().filter(({ kind, contender, bytes }) => {
+    if (kind === 'limits') return kinds.length === 0 || kinds.includes(kind)
+    const isNamed = words.length === 0 || words.some((word) => contender.includes(word))
+    const size = kind === 'small' ? 'small' : String(bytes / MIB)
+    const isKind = kinds.length > 0 ? kinds.includes(kind) : sizes.length === 0 || !(kind === 'memory' || kind === 'kept')
+    return isNamed && isKind && (sizes.length === 0 || kind === 'kept' || sizes.includes(size))
+  })
+}
+
+/**
+ * The sessions in which one round does them: size by size, and each round another contender is first.
+ *
+ * @param {readonly Session[]} sessions
+ * @param {number} round from 0
+ * @returns {Session[]}
+ */
+export function ordered(sessions, round) {
+  /** @type {Map<string, Session[]>} */
+  const groups = new Map()
+  for (const session of sessions) {
+    if (round >= FEWER_ROUNDS && (session.kind === 'memory' || session.kind === 'kept')) continue
+    const name = `${session.kind} ${session.size}`
+    groups.set(name, [...(groups.get(name) ?? []), session])
+  }
+  return [...groups.values()].flatMap((group) => {
+    const first = round % group.length
+    return [...group.slice(first), ...group.slice(0, first)]
+  })
+}

@@ -1,0 +1,103 @@
+// Everything measured in one run, by contender, size and measure.
+import { summarize } from './statistics.mjs'
+
+/**
+ * `bytes` where the milliseconds are of so many bytes, and a speed makes sense.
+ *
+ * @typedef {{ contender: string, kind: string, size: string, measure: string, unit: 'ms' | 'MiB', bytes?: number, values: number[] }} Series
+ * @typedef {{ contender: string, kind: string, size: string, reason: string, rounds: number[] }} Failure
+ * @typedef {import('./plan.mjs').Session} Session
+ * @typedef {import('./sessions.mjs').Sample} Sample
+ */
+
+/** A session that failed this often is not tried again. */
+const TRIES = 2
+
+export class Results {
+  /** @type {Map<string, Series>} */
+  #series = new Map()
+  /** @type {Map<string, Failure>} */
+  #failures = new Map()
+
+  /**
+   * @param {Session} session
+   * @param {readonly Sample[]} samples
+   */
+  add({ contender, kind, size }, samples) {
+    for (const { measure, value, unit, bytes } of samples) {
+      const name = [contender, kind, size, measure].join('|')
+      const series = this.#series.get(name) ?? {
+        contender,
+        kind,
+        size,
+        measure,
+        unit,
+        ...(bytes === undefined ? {} : { bytes }),
+        values: [],
+      }
+      series.values.push(value)
+      this.#series.set(name, series)
+    }
+  }
+
+  /**
+   * @param {Session} session
+   * @param {string} reason
+   * @param {number} round
+   */
+  fail({ contender, kind, size }, reason, round) {
+    const name = [contender, kind, size].join('|')
+    const failure = this.#failures.get(name) ?? { contender, kind, size, reason, rounds: [] }
+    failure.rounds.push(round)
+    this.#failures.set(name, failure)
+  }
+
+  /** @param {Session} session */
+  isHopeless({ contender, kind, size }) {
+    return (this.#failures.get([contender, kind, size].join('|'))?.rounds.length ?? 0) >= TRIES
+  }
+
+  /** @returns {Series[]} */
+  get series() {
+    return [...this.#series.values()]
+  }
+
+  /** @returns {Failure[]} */
+  get failures() {
+    return [...this.#failures.values()]
+  }
+
+  /**
+   * @param {{ contender: string, kind: string, size: string, measure: string }} wanted
+   * @returns {Series | undefined}
+   */
+  find({ contender, kind, size, measure }) {
+    return this.#series.get([contender, kind, size, measure].join('|'))
+  }
+}
+
+/**
+ * One series as a person reads it: median, and least and most where they tell.
+ *
+ * @param {Series} series
+ * @param {{ range?: boolean }} [options]
+ * @returns {string}
+ */
+export function described({ unit, bytes, values }, { range = true } = {}) {
+  const shown = bytes === undefined ? values : values.map((ms) => bytes / ms / 1000)
+  const { median, min, max } = summarize(shown)
+  const spread = range && shown.length > 1 ? ` (${rounded(min)}–${rounded(max)})` : ''
+  return `${rounded(median)} ${bytes === undefined ? unit : 'MB/s'}${spread}`
+}
+
+/**
+ * Three digits that count.
+ *
+ * @param {number} value
+ * @returns {string}
+ */
+export function rounded(value) {
+  const size = Math.abs(value)
+  if (size >= 100) return String(Math.round(value))
+  return value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : 3)
+}

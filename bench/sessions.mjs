@@ -1,0 +1,172 @@
+// What one session does: the steps of its page in order, and what each of them measured.
+import { withProfile, withTab } from './browser.mjs'
+import { storedBytes } from './disk.mjs'
+import { MIB, SMALL_BYTES, SMALL_COUNT } from './plan.mjs'
+import { peaksOf } from './memory.mjs'
+
+/**
+ * `bytes` where a speed makes sense of the milliseconds.
+ *
+ * @typedef {{ measure: string, value: number, unit: 'ms' | 'MiB', bytes?: number }} Sample
+ * @typedef {import('./plan.mjs').Session} Session
+ * @typedef {import('./browser.mjs').Tab} Tab
+ * @typedef {{ executablePath: string, url: string, seed: number, wants: (measure: string) => boolean, emptyProfileBytes: number }} Setting
+ */
+
+const RANGES = 1000
+const SMALL_READS = 1000
+const LIMIT_CHUNKS = 200
+
+/** A session that takes longer is broken, or its contender is. */
+const SESSION_TIMEOUT_MS = 240_000
+
+/**
+ * Does one session. What it measured before something went wrong is answered with the reason.
+ *
+ * @param {Session} session
+ * @param {Setting} setting
+ * @returns {Promise<{ samples: Sample[], failure?: string }>}
+ */
+export async function runSession(session, setting) {
+  /** @type {Sample[]} */
+  const samples = []
+  try {
+    await withProfile((profile) => inProfile(session, setting, profile, samples))
+    return { samples }
+  } catch (error) {
+    return { samples, failure: error instanceof Error ? error.message : String(error) }
+  }
+}
+
+/**
+ * @param {Session} session
+ * @param {Setting} setting
+ * @param {string} profile
+ * @param {Sample[]} samples
+ * @returns {Promise<void>}
+ */
+async function inProfile(session, setting, profile, samples) {
+  const { kind } = session
+  if (kind === 'kept') return keepAndReopen(session, setting, profile, samples)
+  return withTab({ ...setting, profile, timeoutMs: SESSION_TIMEOUT_MS }, (tab) => IN_ONE_TAB[kind](tab, session, setting, samples))
+}
+
+/** @typedef {(tab: Tab, session: Session, setting: Setting, samples: Sample[]) => Promise<void>} InOneTab */
+
+/** @type {Record<Exclude<import('./plan.mjs').Kind, 'kept'>, InOneTab>} */
+const IN_ONE_TAB = {
+  async buffer(tab, { contender, bytes }, { seed, wants }, samples) {
+    await tab.run(`open('${contender}')`)
+    await tab.run(`make(${bytes}, ${seed})`)
+    /** @type {[measure: string, step: string, isSpeed: boolean][]} */
+    const steps = [
+      ['store', `store('model')`, true],
+      ['store again', `store('model')`, true],
+      ['retrieve', 'retrieve()', true],
+      ['retrieve unverified', 'retrieveUnverified()', true],
+      ...READS,
+      ['pin', 'pin()', false],
+      ['unpin', 'unpin()', false],
+      ...ENDS,
+    ]
+    await runSteps(tab, steps, bytes, wants, samples)
+  },
+
+  async stream(tab, { contender, bytes }, { seed, wants }, samples) {
+    await tab.run(`open('${contender}')`)
+    await tab.run(`makeStream(${bytes}, ${seed})`)
+    await runSteps(
+      tab,
+      [['store', `storeStream('model')`, true], ['retrieve', 'readStream()', true], ...READS, ...ENDS],
+      bytes,
+      wants,
+      samples,
+    )
+  },
+
+  async small(tab, { contender, bytes }, { seed, wants }, samples) {
+    await tab.run(`open('${contender}')`)
+    await tab.run(`makeSmall(${SMALL_COUNT}, ${SMALL_BYTES}, ${seed})`)
+    await runSteps(
+      tab,
+      [
+        ['store', 'storeSmall()', false],
+        ['retrieve', `retrieveSmall(${SMALL_READS})`, false],
+      ],
+      bytes,
+      wants,
+      samples,
+    )
+  },
+
+  async limits(tab, { bytes }, { seed }, samples) {
+    const { hash, write, flush, read, chunk } = await tab.run(`limits({ sizeBytes: ${bytes}, seed: ${seed}, chunks: ${LIMIT_CHUNKS} })`)
+    samples.push(
+      { measure: 'SHA-256', value: hash, unit: 'ms', bytes },
+      { measure: 'OPFS write', value: write, unit: 'ms', bytes },
+      { measure: 'of it flush', value: flush, unit: 'ms' },
+      { measure: 'OPFS read', value: read, unit: 'ms', bytes },
+      { measure: 'OPFS chunk', value: chunk, unit: 'ms' },
+    )
+  },
+
+  async memory(tab, { contender, bytes, source }, { seed }, samples) {
+    const peaks = await peaksOf(tab, { contender, bytes, source, seed })
+    for (const { measure, value } of peaks) samples.push({ measure, value: value / MIB, unit: 'MiB' })
+  },
+}
+
+/** @type {[measure: string, step: string, isSpeed: boolean][]} */
+const READS = [
+  ['first byte', 'firstByte()', false],
+  ['range', `ranges(${RANGES})`, false],
+  ['blob', 'blob()', false],
+]
+
+/** @type {[measure: string, step: string, isSpeed: boolean][]} */
+const ENDS = [
+  ['delete', 'delete()', false],
+  ['gc', 'gc()', false],
+]
+
+/** Steps that others need. */
+const NEEDED = new Set(['store'])
+
+/**
+ * @param {Tab} tab
+ * @param {readonly [measure: string, step: string, isSpeed: boolean][]} steps
+ * @param {number} bytes
+ * @param {(measure: string) => boolean} wants
+ * @param {Sample[]} samples
+ */
+async function runSteps(tab, steps, bytes, wants, samples) {
+  for (const [measure, step, isSpeed] of steps) {
+    if (!wants(measure) && !NEEDED.has(measure)) continue
+    await tab.collect()
+    const value = await tab.run(step)
+    if (value !== null) samples.push({ measure, value, unit: 'ms', ...(isSpeed ? { bytes } : {}) })
+  }
+}
+
+/**
+ * Stores two versions of a model, ends the browser, counts what lies on disk, and starts another on the same profile.
+ *
+ * @param {Session} session
+ * @param {Setting} setting
+ * @param {string} profile
+ * @param {Sample[]} samples
+ */
+async function keepAndReopen({ contender, bytes }, setting, profile, samples) {
+  const options = { ...setting, profile, timeoutMs: SESSION_TIMEOUT_MS }
+  const key = await withTab(options, async (tab) => {
+    await tab.run(`open('${contender}')`)
+    await tab.run(`make(${bytes}, ${setting.seed})`)
+    await tab.run(`store('first')`)
+    await tab.run(`makeNext(${setting.seed + 1})`)
+    await tab.run(`store('second')`)
+    return tab.run('key()')
+  })
+  samples.push({ measure: 'disk', value: ((await storedBytes(profile)) - setting.emptyProfileBytes) / MIB, unit: 'MiB' })
+  const cold = await withTab(options, (tab) => tab.run(`coldRange('${contender}', '${key}', ${bytes})`))
+  samples.push({ measure: 'cold open', value: cold, unit: 'ms' })
+}

@@ -1,0 +1,76 @@
+// The results as tables on a terminal: one a kind and size, a row a contender, a column a measure.
+import { described } from './results.mjs'
+
+/** @typedef {import('./results.mjs').Series} Series */
+
+/**
+ * @typedef {{ title: string, columns: string[], rows: { name: string, cells: string[] }[] }} Table
+ */
+
+/** @type {Record<string, string>} */
+const TITLES = {
+  limits: 'Limits, each alone',
+  buffer: 'One buffer',
+  stream: 'One stream',
+  small: 'Many small items (retrieve: one of them)',
+  memory: 'Peak memory over idle (of all processes; heap: JS heap and ArrayBuffers of the page)',
+  kept: 'Two versions of a model that share nine of ten chunks: on disk, and from a new browser to the first 64 KiB',
+}
+
+/**
+ * @param {readonly Series[]} series
+ * @param {{ range?: boolean }} [options] `range: false` leaves least and most out
+ * @returns {Table[]}
+ */
+export function tables(series, options) {
+  return unique(series.map(groupOf)).map((name) => {
+    const group = series.filter((one) => groupOf(one) === name)
+    const columns = unique(group.map(({ measure }) => measure))
+    const [{ kind, size } = { kind: '', size: '' }] = group
+    return {
+      title: `${TITLES[kind] ?? kind}: ${size}`,
+      columns,
+      rows: unique(group.map(({ contender }) => contender)).map((name) => ({
+        name,
+        cells: columns.map((column) => {
+          const found = group.find(({ contender, measure }) => contender === name && measure === column)
+          return found === undefined ? '–' : described(found, options)
+        }),
+      })),
+    }
+  })
+}
+
+/**
+ * @param {readonly Table[]} all
+ * @returns {string}
+ */
+export function printed(all) {
+  return all
+    .map(({ title, columns, rows }) => {
+      const lines = [['', ...columns], ...rows.map(({ name, cells }) => [name, ...cells])]
+      const widths = columns.map((_, index) => Math.max(...lines.map((line) => line[index + 1]?.length ?? 0)))
+      const first = Math.max(...lines.map(([name = '']) => name.length))
+      const text = lines.map(([name = '', ...cells]) =>
+        [name.padEnd(first), ...cells.map((cell, index) => cell.padStart(widths[index] ?? 0))].join('  '),
+      )
+      return [title, ...text].join('\n')
+    })
+    .join('\n\n')
+}
+
+/**
+ * @param {Series} series
+ * @returns {string}
+ */
+function groupOf({ kind, size }) {
+  return `${kind}|${size}`
+}
+
+/**
+ * @param {readonly string[]} names
+ * @returns {string[]}
+ */
+function unique(names) {
+  return [...new Set(names)]
+}
