@@ -1,15 +1,22 @@
 // What a storage is made of once it is open: databases, locks, blocks, and the channel to other tabs.
-import { LocalBlockstore } from './blocks/local-blockstore.ts'
+import { LocalBlockstore, packsMissing } from './blocks/local-blockstore.ts'
 import { prepareHashing } from './blocks/hashing.ts'
+import { PackStore } from './blocks/pack-store.ts'
+import { sweepPacks } from './blocks/pack-sweep.ts'
 import { BlockRecords } from './blocks/records.ts'
 import { endDead, recountUsage, runRemoval, type Freed, type RemovalOptions } from './blocks/removal.ts'
 import { Catalog } from './catalog/catalog.ts'
 import type { CatalogChange } from './catalog/commit.ts'
 import { deleteDatabase, type Database, type DatabaseLoss } from './catalog/database.ts'
 import { Locks, type LockManagerLike } from './catalog/locks.ts'
-import { DatabaseError } from './errors.ts'
+import { newOwnerId } from './catalog/owners.ts'
+import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
+import { DATABASE_BLOCKED_TIMEOUT_MS, PACK_RETRY_MS } from './limits.ts'
 import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
 import type { ResolvedOptions } from './options.ts'
+import { PackDirectory, packFolder } from './packs/directory.ts'
+import { Lanes } from './packs/lanes.ts'
+import type { Folder } from './packs/service.ts'
 
 export interface CoreEvents {
   onChange(change: CatalogChange): void
@@ -23,7 +30,9 @@ export interface CoreEvents {
 const REFUSALS = ['SecurityError', 'InvalidStateError', 'NotSupportedError', 'UnknownError', 'NotAllowedError']
 
 export class Core {
-  readonly tier: 'records' | 'memory'
+  readonly medium: 'idb' | 'memory'
+  /** Why this context writes no packs, once that is known. */
+  packsRefused: Error | undefined
   readonly catalog: Catalog
   readonly store: LocalBlockstore
   readonly locks: Locks
@@ -36,15 +45,22 @@ export class Core {
   memoryPins: RemovalOptions['pinnedByHelia'] | undefined
   readonly #ending = new AbortController()
 
-  private constructor(options: ResolvedOptions, tier: 'records' | 'memory', factory: IDBFactory, catalog: Catalog, events: CoreEvents) {
-    this.tier = tier
+  private constructor(options: ResolvedOptions, medium: 'idb' | 'memory', factory: IDBFactory, catalog: Catalog, events: CoreEvents) {
+    this.medium = medium
     this.catalog = catalog
     this.#events = events
-    this.locks = new Locks(options.cacheDir, tier === 'memory' ? undefined : lockManager())
+    this.locks = new Locks(options.cacheDir, medium === 'memory' ? undefined : lockManager())
     const records = new BlockRecords(options.blocksDatabase, factory, (loss) => events.onLost(loss))
-    this.store = new LocalBlockstore(records, catalog, this.locks, (cid) => events.onDamaged(cid.toV1().toString()))
+    this.store = new LocalBlockstore({
+      records,
+      packs: this.#openPacks(options),
+      catalog,
+      locks: this.locks,
+      tier: options.tier,
+      onDamaged: (cid) => events.onDamaged(cid.toV1().toString()),
+    })
     this.#datastore = datastoreDatabase(`${options.cacheDir}/data`, factory)
-    if (tier !== 'memory' && typeof BroadcastChannel !== 'undefined') {
+    if (medium !== 'memory' && typeof BroadcastChannel !== 'undefined') {
       this.#channel = new BroadcastChannel(`ipfs-kit:${options.cacheDir}`)
       this.#channel.onmessage = (event: MessageEvent<ChannelMessage>) => this.#hear(event.data)
       // Node keeps a process alive for an open channel; browsers have no such notion.
@@ -57,7 +73,7 @@ export class Core {
     prepareHashing()
     let core: Core
     try {
-      core = await Core.#openWith(options, 'records', nativeFactory(), events)
+      core = await Core.#openWith(options, 'idb', nativeFactory(), events)
     } catch (error) {
       if (!isRefusal(error)) throw error
       const { memoryFactory } = await import('./memory.ts')
@@ -65,11 +81,12 @@ export class Core {
     }
     // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
     await core.#recover().catch(() => undefined)
+    core.#inBackground(core.sweepPacks())
     core.#layReserve()
     return core
   }
 
-  static async #openWith(options: ResolvedOptions, tier: 'records' | 'memory', factory: IDBFactory, events: CoreEvents): Promise<Core> {
+  static async #openWith(options: ResolvedOptions, medium: 'idb' | 'memory', factory: IDBFactory, events: CoreEvents): Promise<Core> {
     let catalog = new Catalog(`${options.cacheDir}/catalog`, factory, (loss) => events.onLost(loss))
     if (!(await catalog.open())) {
       // A destruction that another tab held up is finished here.
@@ -78,7 +95,7 @@ export class Core {
       catalog = new Catalog(`${options.cacheDir}/catalog`, factory, (loss) => events.onLost(loss))
       if (!(await catalog.open())) throw heldDestroyed(options.cacheDir)
     }
-    const core = new Core(options, tier, factory, catalog, events)
+    const core = new Core(options, medium, factory, catalog, events)
     try {
       await core.store.records.database.open()
     } catch (error) {
@@ -86,6 +103,37 @@ export class Core {
       throw error
     }
     return core
+  }
+
+  /** Packs need a private file system and locks that other tabs see. Reading them needs no more; writing needs workers, which start now. */
+  #openPacks(options: ResolvedOptions): PackStore | undefined {
+    const refuse = (error: Error): undefined => {
+      this.packsRefused = error
+    }
+    if (this.medium === 'memory' || !this.locks.crossContext || !PackDirectory.isSupported) return refuse(packsMissing())
+    const folder = packFolder(options.cacheDir)
+    const lanes =
+      options.tier === 'records'
+        ? Promise.resolve(refuse(new NotSupportedError("tier 'records' was asked for")))
+        : this.#openLanes(folder, options.createWorker).catch(refuse)
+    return new PackStore(new PackDirectory(folder), this.catalog, this.locks, lanes)
+  }
+
+  async #openLanes(folder: Folder, createWorker: (() => Worker) | undefined): Promise<Lanes> {
+    // Held, so that no sweep takes the file that is tried.
+    const probe = `probe-${newOwnerId()}`
+    const lock = await this.locks.holdPack(probe, 'shared')
+    try {
+      return await Lanes.open(folder, probe, createWorker)
+    } finally {
+      await lock?.release()
+    }
+  }
+
+  /** Where leaves of large files are written here. */
+  async tier(): Promise<'packs' | 'records' | 'memory'> {
+    if (this.medium === 'memory') return 'memory'
+    return this.store.tier !== 'records' && (await this.store.packs?.lanes()) !== undefined ? 'packs' : 'records'
   }
 
   /** Turns dead owners into removals, and carries removals out behind everybody's back where that is safe. */
@@ -106,9 +154,18 @@ export class Core {
 
   /** Something to give up when a full disk must allow a deletion. Without it (no room, read-only) things are as they are. */
   #layReserve(): void {
-    const work = this.catalog.keepReserve().catch(() => undefined)
-    this.#removals.add(work)
-    void work.then(() => this.#removals.delete(work))
+    this.#inBackground(this.catalog.keepReserve())
+  }
+
+  /** Holds packs against the index and removes what is of no use. */
+  async sweepPacks(): Promise<void> {
+    if (this.store.packs !== undefined && this.canFree) await sweepPacks(this.store, this.store.packs)
+  }
+
+  #inBackground(work: Promise<unknown>): void {
+    const settled = work.catch(() => undefined)
+    this.#removals.add(settled)
+    void settled.then(() => this.#removals.delete(settled))
   }
 
   /** Frees what these owners named alone. Without locks that other tabs see, that waits for an opening to which nobody else answers. */
@@ -127,7 +184,7 @@ export class Core {
 
   /** Whether this context may free blocks at any time: every other one that uses the storage sees its locks. */
   get canFree(): boolean {
-    return this.locks.crossContext || this.tier === 'memory'
+    return this.locks.crossContext || this.medium === 'memory'
   }
 
   /** `recount`: somebody was cut off before counting what it wrote or freed. */
@@ -159,6 +216,7 @@ export class Core {
     this.#ending.abort(reason)
     await Promise.all(this.#removals)
     this.#channel?.close()
+    await this.store.packs?.close(reason ?? new ClosedError('the storage was closed'))
     await Promise.all([this.catalog.database.close(reason), this.store.records.database.close(reason), this.#datastore.close(reason)])
   }
 
@@ -212,8 +270,26 @@ const BUSY_TIMEOUT_MS = 5_000
 /** Deletes a storage's own databases. An adopted one has another name and stays. */
 export async function deleteDatabases(factory: IDBFactory, cacheDir: string): Promise<void> {
   // The catalog goes last: while it is there, it says that the storage is destroyed.
-  await Promise.all([deleteDatabase(factory, `${cacheDir}/blocks`), deleteDatabase(factory, `${cacheDir}/data`)])
+  await Promise.all([destroyPacks(cacheDir), deleteDatabase(factory, `${cacheDir}/blocks`), deleteDatabase(factory, `${cacheDir}/data`)])
   await deleteDatabase(factory, `${cacheDir}/catalog`)
+}
+
+/** Removes the packs as soon as nobody has one open: other tabs close theirs when they hear that the catalog is gone. */
+async function destroyPacks(cacheDir: string): Promise<void> {
+  if (!PackDirectory.isSupported) return
+  const directory = new PackDirectory(packFolder(cacheDir))
+  const deadline = Date.now() + DATABASE_BLOCKED_TIMEOUT_MS
+  // A browser that refuses its private file system (a private window) has none there.
+  const isGone = (): Promise<boolean> => directory.destroy().catch(() => true)
+  while (!(await isGone())) {
+    if (Date.now() > deadline) {
+      throw new DatabaseError(
+        `packs of storage '${cacheDir}' are held open by another tab: nobody can use them any more, and they go when that tab closes, or at the next opening`,
+        cacheDir,
+      )
+    }
+    await new Promise((resolve) => setTimeout(resolve, PACK_RETRY_MS))
+  }
 }
 
 /** Under a lock, so that of two openings one does not delete what the other has just made anew. */

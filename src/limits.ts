@@ -32,6 +32,42 @@ export const WRITE_BATCH_BLOCKS = 2048
 export const READ_WINDOW_BYTES: number = 16 * MIB
 export const READ_WINDOW_BLOCKS = 64
 
+/** Bytes of leaves from which a file's leaves go into packs: below, the records of one transaction are as fast and need no file. */
+export const PACK_MIN_BYTES: number = 4 * MIB
+
+/** Bytes of one pack at most: a larger file has several, so that rewriting one never copies much. */
+export const PACK_MAX_BYTES: number = 256 * MIB
+
+/** Bytes of leaves that are looked up and written to a pack together. */
+export const PACK_BATCH_BYTES: number = 4 * MIB
+
+/** Bytes of batches on their way into a pack, behind the one that is filled. */
+export const PACK_BATCHES_IN_FLIGHT = 2
+
+/** Buffers of chunks that are kept for another use: as many as are under way at once. */
+export const POOLED_CHUNKS = 24
+
+/** Bytes after which a pack is pushed to the disk while it is written, so that sealing it has little left to wait for. */
+export const PACK_FLUSH_BYTES: number = 64 * MIB
+
+/** Bytes of one read from a pack: neighbours up to this are read together. */
+export const PACK_RUN_BYTES: number = 4 * MIB
+
+/** Workers that read, write and hash packs. */
+export const PACK_LANES = 2
+
+/** Milliseconds that a pack worker may take to start. */
+export const PACK_WORKER_TIMEOUT_MS = 5_000
+
+/** Milliseconds that a pack stays open after a read: the next one finds it so. */
+export const PACK_LINGER_MS = 1_000
+
+/** Milliseconds between two tries to remove the packs of a destroyed storage. */
+export const PACK_RETRY_MS = 100
+
+/** Milliseconds that removing a pack waits for readers to let go of it; after that it is left to the next sweep. */
+export const PACK_RELEASE_TIMEOUT_MS = 3_000
+
 /** Blocks hashed at once: crypto.subtle saturates two cores with this many. */
 export const HASHES_IN_FLIGHT = 8
 

@@ -186,6 +186,7 @@ export async function collect(
     recount: uncounted,
     onProgress: ({ bytes }) => options.onProgress?.({ bytes, phase: 'verify' }),
   })
+  await core.sweepPacks()
   if (options.foreign !== true) return freed
   const foreign = await freeForeign(core.store, step)
   return { blocks: freed.blocks + foreign.blocks, bytes: freed.bytes + foreign.bytes }

@@ -20,9 +20,8 @@ const LATER: Record<string, (value: unknown) => boolean> = {
   filecoin: () => false,
   backends: (value) => Array.isArray(value) && value.length === 0,
   maxBytes: () => false,
-  createWorker: () => false,
 }
-const CONFIG_KEYS = ['enableIpfs', 'ipfs', 'tier', 'blocksDatabase', ...Object.keys(LATER)]
+const CONFIG_KEYS = ['enableIpfs', 'ipfs', 'tier', 'createWorker', 'blocksDatabase', ...Object.keys(LATER)]
 
 /** How the IPFS network is reached. Absent lists mean Helia's own defaults. */
 export interface IpfsSettings {
@@ -44,7 +43,8 @@ export interface ResolvedOptions {
   /** Set where Helia is never started, with the reason for the status. */
   fallback: 'forced' | 'disabled' | undefined
   ipfs: IpfsSettings
-  tier: 'auto' | 'records'
+  tier: 'auto' | 'records' | 'packs'
+  createWorker?: () => Worker
 }
 
 type Fields = Record<string, unknown>
@@ -85,6 +85,7 @@ export function resolveOptions(options: StorageOptions = {}): ResolvedOptions {
     fallback: forced ? 'forced' : !enableIpfsKit || !enableIpfs || isDisabled() ? 'disabled' : undefined,
     ipfs,
     tier: tier(config.tier),
+    ...workerMaker(config),
   }
 }
 
@@ -175,14 +176,26 @@ function libp2p(value: unknown): false | Fields {
   throw wrongType('config.ipfs.libp2p', 'true, false or a plain object of libp2p options', value)
 }
 
-function tier(value: unknown): 'auto' | 'records' {
-  if (value === undefined || value === 'auto' || value === 'records') return value ?? 'auto'
-  if (value === 'packs') throw later('config.tier', `'packs'`)
-  throw wrongType('config.tier', `'auto' or 'records'`, value)
+function tier(value: unknown): 'auto' | 'records' | 'packs' {
+  if (value === undefined || value === 'auto' || value === 'records' || value === 'packs') return value ?? 'auto'
+  throw wrongType('config.tier', `'auto', 'records' or 'packs'`, value)
 }
 
-function later(option: string, value = ''): InvalidOptionsError {
-  return new InvalidOptionsError(`this release does not have option '${option}'${value && ` ${value}`} yet: leave it out`, option)
+function workerMaker(config: Fields): { createWorker?: () => Worker } {
+  const { createWorker } = config
+  if (createWorker === undefined) return {}
+  if (typeof createWorker !== 'function') throw wrongType('config.createWorker', 'a function that makes a Worker', createWorker)
+  if (config.tier === 'records') {
+    throw new InvalidOptionsError(
+      "option 'config.createWorker' has no effect with tier 'records', which writes no packs: leave one of the two out",
+      'config.createWorker',
+    )
+  }
+  return { createWorker: createWorker as () => Worker }
+}
+
+function later(option: string): InvalidOptionsError {
+  return new InvalidOptionsError(`this release does not have option '${option}' yet: leave it out`, option)
 }
 
 function wrongType(option: string, wanted: string, value: unknown): InvalidOptionsError {

@@ -1,6 +1,6 @@
 // What answers content: bytes, streams, Blobs, CARs, directories. What the network supplied on the way is kept.
 import type { CID } from 'multiformats/cid'
-import { MissingBlockError } from './blocks/blocks.ts'
+import { MissingBlockError, type BlockSource } from './blocks/blocks.ts'
 import { answerStream, type AnswerStream } from './answer-stream.ts'
 import { QuotaError } from './errors.ts'
 import { exportCar } from './files/car.ts'
@@ -8,8 +8,11 @@ import { listDirectory } from './files/directory.ts'
 import { openFile, readInto, readRange, type FileLayout } from './files/read.ts'
 import { withFound, type Found } from './found.ts'
 import { entriesOf } from './catalog/entries.ts'
+import { noteLocks } from './catalog/lending.ts'
 import { READ_WINDOW_BYTES } from './limits.ts'
 import type { Operation } from './operation.ts'
+import { packedParts, type PackedParts } from './packed-parts.ts'
+import { isNamed } from './packs/directory.ts'
 import type { Bytes, ContentPath, DirectoryEntry, LookupOptions, Progress, RetrieveOptions } from './types.ts'
 
 /** Runs `work` on what the path names, and keeps what was fetched: as a whole entry where `whole` says so, else as a part. */
@@ -86,23 +89,58 @@ export async function blob(
 ): Promise<Blob | null> {
   return read(operation, path, options, async ({ content, cid, parsed }) => {
     const file = await openFile(content, cid, { signal: operation.signal })
-    const type = await mediaTypeOf(operation, parsed.segments.length === 0 ? parsed.cid : cid)
-    // A few batches at a time: the browser moves a Blob's bytes out of script memory, so parts become Blobs before the next ones are read.
-    const parts: Blob[] = []
-    let held: Bytes[] = []
-    let size = 0
-    for await (const piece of readRange(content, file, 0, undefined, readOptions(operation, file, { ...options, verify: true }))) {
-      held.push(piece)
-      size += piece.byteLength
-      if (size < READ_WINDOW_BYTES) continue
-      parts.push(new Blob(held))
-      held = []
-      size = 0
+    const type = (await mediaTypeOf(operation, parsed.segments.length === 0 ? parsed.cid : cid)) ?? ''
+    const reading = readOptions(operation, file, { ...options, verify: true })
+    if (options.verify === true) {
+      // Everything is hashed first; what lies in packs is then handed out as it lies there.
+      const packed = await packedParts(operation.core.store, file, reading.signal)
+      if (packed !== undefined) for await (const piece of readRange(content, file, 0, undefined, reading)) void piece
     }
-    const answer = new Blob([...parts, ...held], { type: type ?? '' })
-    await checkReadable(answer)
+    const packed = await packedParts(operation.core.store, file, reading.signal)
+    const answer =
+      packed === undefined ? await readBlob(content, file, type, reading) : await lazyBlob(content, file, type, packed, reading)
     return { answer, whole: true }
   })
+}
+
+/** Nothing is read but what lies in no pack. */
+async function lazyBlob(content: BlockSource, file: FileLayout, type: string, packed: PackedParts, reading: ReadingOptions): Promise<Blob> {
+  try {
+    const { parts, locks } = await packed.open((from, to) => readBlob(content, file, '', reading, from, to))
+    const answer = new Blob(parts, { type })
+    noteLocks(answer, locks)
+    reading.onProgress?.(file.size)
+    return answer
+  } catch (error) {
+    // A pack was removed or rewritten since it was looked up: what is there now is read.
+    if (!isNamed(error, 'NotFoundError')) throw error
+    return readBlob(content, file, type, reading)
+  }
+}
+
+/** A few batches at a time: the browser moves a Blob's bytes out of script memory, so parts become Blobs before the next ones are read. */
+async function readBlob(
+  content: BlockSource,
+  file: FileLayout,
+  type: string,
+  reading: ReadingOptions,
+  from = 0,
+  to = file.size,
+): Promise<Blob> {
+  const parts: Blob[] = []
+  let held: Bytes[] = []
+  let size = 0
+  for await (const piece of readRange(content, file, from, to - from, reading)) {
+    held.push(piece)
+    size += piece.byteLength
+    if (size < READ_WINDOW_BYTES) continue
+    parts.push(new Blob(held))
+    held = []
+    size = 0
+  }
+  const answer = new Blob([...parts, ...held], { type })
+  await checkReadable(answer)
+  return answer
 }
 
 /** A browser without room for a Blob (Chromium: beyond 500 MB of them in a private window) makes one that can't be read and says nothing. */
@@ -142,11 +180,17 @@ export async function car(
   })
 }
 
+interface ReadingOptions {
+  signal: AbortSignal
+  verify: boolean
+  onProgress?: (bytes: number) => void
+}
+
 function readOptions(
   operation: Operation,
   file: FileLayout,
   options: { verify?: boolean; offset?: number; length?: number; onProgress?: (progress: Progress) => void },
-): { signal: AbortSignal; verify: boolean; onProgress?: (bytes: number) => void } {
+): ReadingOptions {
   const { onProgress, offset = 0, length = Number.POSITIVE_INFINITY } = options
   const total = Math.max(0, Math.min(length, file.size - offset))
   return {

@@ -1,6 +1,5 @@
 // The status of a storage, each part of it asked when it is asked for.
 import { pinnedBytes } from './catalog/entries.ts'
-import type { Usage } from './catalog/schema.ts'
 import type { Core } from './core.ts'
 import type { HeliaStatus } from './network/helia.ts'
 import type { ResolvedOptions } from './options.ts'
@@ -13,13 +12,14 @@ export interface StatusFacts {
   helia: HeliaStatus | undefined
   /** The last write and the last read worked. */
   localWorks: boolean
-  usage: Usage & { pinnedBytes: number }
+  usage: BackendStatus['usage']
 }
 
 export async function backendStatus({ core, options, helia, localWorks, usage }: StatusFacts): Promise<BackendStatus> {
   const running = helia?.running === true
   const reason = options.fallback ?? helia?.fallbackReason
-  const [estimate, persisted] = await Promise.all([
+  const [tier, estimate, persisted] = await Promise.all([
+    core.tier(),
     askManager((manager) => manager.estimate?.()),
     askManager((manager) => manager.persisted?.()),
   ])
@@ -30,7 +30,8 @@ export async function backendStatus({ core, options, helia, localWorks, usage }:
     ...(running || helia?.fallbackDetail === undefined ? {} : { fallbackDetail: helia.fallbackDetail }),
     cacheDir: options.cacheDir,
     persisted: persisted ?? false,
-    tier: core.tier,
+    tier,
+    ...(tier === 'packs' || core.packsRefused === undefined ? {} : { tierDetail: core.packsRefused.message }),
     usage: { ...usage, ...(estimate?.quota === undefined ? {} : { quota: estimate.quota }) },
     backends: { local: localWorks, ipfs: running && helia.lastContactOk !== false, s3: false, filecoin: false },
   }

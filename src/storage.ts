@@ -101,7 +101,9 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async ready(): Promise<this> {
     this.#checkOpen()
-    await this.#core
+    const core = await this.#core
+    // Of tier 'packs' this is where it shows that there are none.
+    await core.store.packLanes()
     await this.#helia?.settled()
     this.#checkOpen()
     return this
@@ -406,7 +408,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
       if (!(error instanceof StorageError)) throw error
       // Deleted by another tab, or not to be read any more: that is what there is to tell.
       this.#works.read = false
-      return { bytes: 0, blocks: 0, files: 0, pinnedBytes: 0 }
+      return { bytes: 0, blocks: 0, files: 0, pinnedBytes: 0, deadBytes: 0 }
     })
     const localWorks = this.#works.read && this.#works.write
     return backendStatus({ core, options: this.#options, helia: this.#helia?.status(), localWorks, usage })

@@ -72,12 +72,18 @@ export interface StorageConfig {
   /** Not in this release: anything but an empty list throws InvalidOptionsError. */
   backends?: unknown[]
   /**
-   * Where leaves of large files are written. 'auto' (default): the fastest that this context and this release have, which are IndexedDB records.
-   * 'records': always records, so that a stock Helia on the same database sees everything. 'packs' is not in this release and throws
-   * InvalidOptionsError. Reading never depends on it.
+   * Where leaves of large files (from 4 MiB) are written. 'auto' (default): OPFS packs where this context can, else IndexedDB records; the status
+   * says which, and why. 'records': always records, so that a stock Helia on the same database sees everything. 'packs': packs, or ready() and
+   * whatever stores a large file rejects with NotSupportedError. Reading never depends on it.
    */
   tier?: 'auto' | 'records' | 'packs'
-  /** Not in this release: throws InvalidOptionsError. */
+  /**
+   * Makes a pack worker, whose script calls `servePacks()` of 'ipfs-kit-web/pack-worker'. Wanted where a Content-Security-Policy forbids workers
+   * from blob: URLs, which is how they are made else. Called once or twice.
+   *
+   * @example
+   * createWorker: () => new Worker(new URL('./pack-worker.ts', import.meta.url), { type: 'module' })
+   */
   createWorker?: () => Worker
   /** Adopt an existing blockstore-idb database of this name instead of `<cacheDir>/blocks`. */
   blocksDatabase?: string
@@ -148,9 +154,15 @@ export interface BackendStatus {
   fallbackDetail?: string
   cacheDir: string
   persisted: boolean
+  /** Where leaves of large files are written here. */
   tier: 'packs' | 'records' | 'memory'
-  /** `bytes` and `blocks`: unique blocks that this storage wrote. `pinnedBytes`: bytes of content that is pinned, each content once. */
-  usage: { bytes: number; quota?: number; files: number; blocks: number; pinnedBytes: number }
+  /** Why, where that is not packs. */
+  tierDetail?: string
+  /**
+   * `bytes` and `blocks`: unique blocks that this storage wrote. `pinnedBytes`: bytes of content that is pinned, each content once. `deadBytes`:
+   * bytes of packs that nothing needs any more, or that a Blob handed out still holds; they go when they are half of a pack, or it is let go of.
+   */
+  usage: { bytes: number; quota?: number; files: number; blocks: number; pinnedBytes: number; deadBytes: number }
   /** local: the last write and read worked; ipfs: a node runs and its last contact, if any, worked. Further backends by name. */
   backends: { local: boolean; ipfs: boolean; s3: boolean; filecoin: boolean; [name: string]: boolean }
 }

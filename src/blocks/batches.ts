@@ -1,9 +1,9 @@
 // One pending owner and its batches: what is about to be written is named first, under the shared lock.
 import { newOwnerId } from '../catalog/owners.ts'
+import { arePacked } from '../catalog/pack-rows.ts'
 import type { Added, PendingOwner } from '../catalog/schema.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
-import { equalBytes } from './hashing.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 
 export class Batches {
@@ -13,15 +13,25 @@ export class Batches {
   readonly #run = newOwnerId()
   #added: Added = { bytes: 0, blocks: 0, recounts: 0 }
   #count = 0
+  #begun = false
+  #beginning: Promise<void> | undefined
 
   constructor(store: LocalBlockstore, owner: PendingOwner) {
     this.#store = store
     this.#owner = owner
   }
 
-  /** Batches named so far. Without one the owner has no record. */
-  get count(): number {
-    return this.#count
+  /** Whether the owner is on record: it is from its first batch on. */
+  get begun(): boolean {
+    return this.#begun
+  }
+
+  /** Puts the owner on record before its first batch. */
+  async begin(): Promise<void> {
+    if (this.#begun) return
+    this.#beginning ??= this.#store.catalog.begin({ ...this.#owner, lastUsed: Date.now() })
+    await this.#beginning
+    this.#begun = true
   }
 
   /** What was written since the last batch was named, for whoever ends the owner. */
@@ -31,29 +41,36 @@ export class Batches {
 
   /** Writes blocks that are not here yet, or not whole. The caller holds the shared lock. */
   async write(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<void> {
-    const { records, catalog } = this.#store
+    const store = this.#store
+    const recordsOnly = store.tier === 'records'
     const keys = [...blocks.keys()]
-    const stored = await records.getMany(keys)
-    const here = new Set(keys.filter((_, index) => stored[index] !== undefined))
     // Here means readable: what lies there is compared with what it should be, since the right bytes are at hand.
-    const missing = keys.filter((key, index) => {
-      const [there, right] = [stored[index], blocks.get(key)]
-      return there === undefined || right === undefined || !equalBytes(there, right)
-    })
+    const [recorded, packed, whole] = await Promise.all([
+      store.records.hasMany(keys),
+      arePacked(store.catalog, keys),
+      store.compare(blocks, { recordsOnly }),
+    ])
+    const here = new Set(keys.filter((_, index) => recorded[index] === true || packed[index] === true))
     await this.#name(
       [...blocks].map(([key, bytes]) => [key, bytes.byteLength]),
       here,
     )
-    const written = missing.flatMap((key) => ({ key, bytes: blocks.get(key) ?? new Uint8Array(0) }))
-    const fresh = await records.putMany(written)
-    written.forEach(({ bytes }, index) => {
-      if (fresh[index] !== true) return
+    const written = keys.flatMap((key) => (whole.has(key) ? [] : { key, bytes: blocks.get(key) ?? new Uint8Array(0) }))
+    const fresh = await store.records.putMany(written)
+    written.forEach(({ key, bytes }, index) => {
+      if (fresh[index] !== true || here.has(key)) return
       this.#added.blocks++
       this.#added.bytes += bytes.byteLength
     })
-    const noted = await catalog.damaged()
-    const healed = keys.filter((key) => noted.has(key))
-    if (healed.length > 0) await catalog.noteWhole(healed)
+    const noted = await store.catalog.damaged()
+    const rewritten = new Set(written.map(({ key }) => key))
+    // What was damaged in a pack, noted or not, lies whole in a record now. Beside a pack that is whole a record may stand where it was asked for.
+    const spoilt = keys.filter((key, index) => rewritten.has(key) && (noted.has(key) || (packed[index] === true && !recordsOnly)))
+    const found = keys.filter((key) => noted.has(key) && !rewritten.has(key))
+    if (found.length > 0) await store.catalog.noteWhole(found)
+    if (spoilt.length === 0) return
+    // Not waited for: what stays of a pack now goes at the next sweep.
+    void store.packs?.removeEmptied(await store.catalog.replaced(spoilt)).catch(() => undefined)
   }
 
   /** Puts what was written since the last batch was named into the usage, for an owner who may not name another one for long. */
@@ -79,12 +96,14 @@ export class Batches {
   }
 
   async #name(sizes: readonly [BlockKey, number][], here: ReadonlySet<BlockKey>): Promise<void> {
+    await this.#beginning
     const added = this.#added
     this.#added = { ...added, bytes: 0, blocks: 0 }
     const batch = { node: `${this.#run}-${this.#count}`, blocks: sizes.map(([key]) => key), sizes: sizes.map(([, size]) => size), own: 0 }
-    const recounts = await this.#store.catalog.name({ ...this.#owner, lastUsed: Date.now() }, this.#count === 0, batch, here, added)
+    const recounts = await this.#store.catalog.name({ ...this.#owner, lastUsed: Date.now() }, !this.#begun, batch, here, added)
     // Must be what held when the batch was named: its blocks are written before anybody can count anew.
     this.#added = { bytes: 0, blocks: 0, recounts }
+    this.#begun = true
     this.#count++
   }
 }

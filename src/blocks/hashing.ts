@@ -57,15 +57,25 @@ export async function verifyBlock(cid: CID, bytes: Bytes): Promise<void> {
   throw new IntegrityError(`block ${cid.toString()} is damaged: its bytes have another hash`, cid.toString())
 }
 
-/** Hashes many blocks, a few at once; answers which match. `undefined` bytes are passed over as matching. */
-export async function matchMany(cids: readonly CID[], blocks: readonly (Bytes | undefined)[]): Promise<boolean[]> {
+/** A block, and its SHA-256 where somebody computed that on the way. */
+export interface HashedBlock {
+  bytes: Bytes
+  digest?: Uint8Array | undefined
+}
+
+/** Hashes many blocks, a few at once; answers which match. Absent blocks are passed over as matching. */
+export async function matchMany(cids: readonly CID[], blocks: readonly (HashedBlock | undefined)[]): Promise<boolean[]> {
   const whole: boolean[] = Array.from({ length: cids.length }, () => true)
   let next = 0
   const work = async (): Promise<void> => {
     while (next < cids.length) {
       const index = next++
-      const [cid, bytes] = [cids[index], blocks[index]]
-      if (cid !== undefined && bytes !== undefined) whole[index] = await matches(cid, bytes)
+      const [cid, block] = [cids[index], blocks[index]]
+      if (cid === undefined || block === undefined) continue
+      if (block.digest !== undefined && cid.multihash.code === SHA2_256) {
+        const { digest } = cid.multihash
+        whole[index] = equalBytes(block.digest.subarray(0, digest.byteLength), digest)
+      } else whole[index] = await matches(cid, block.bytes)
     }
   }
   await Promise.all(Array.from({ length: Math.min(HASHES_IN_FLIGHT, cids.length) }, work))

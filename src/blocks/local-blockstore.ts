@@ -2,23 +2,52 @@
 import type { CID } from 'multiformats/cid'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Locks } from '../catalog/locks.ts'
-import { IntegrityError } from '../errors.ts'
+import { arePacked } from '../catalog/pack-rows.ts'
+import { IntegrityError, NotSupportedError } from '../errors.ts'
+import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockOptions, BlockSource } from './blocks.ts'
-import { checkHash, IDENTITY, matchMany } from './hashing.ts'
+import { checkHash, equalBytes, IDENTITY, matchMany, type HashedBlock } from './hashing.ts'
+import { RAW } from './links.ts'
+import type { PackStore } from './pack-store.ts'
 import { blockKey, type BlockRecords } from './records.ts'
+
+/** Where leaves of large files are written. 'records': never into packs, and what only packs hold is written as records too. */
+export type Tier = 'auto' | 'records' | 'packs'
+
+export interface LocalBlockstoreInit {
+  records: BlockRecords
+  /** Absent where this context has no private file system. */
+  packs: PackStore | undefined
+  catalog: Catalog
+  locks: Locks
+  tier: Tier
+  onDamaged: (cid: CID) => void
+}
 
 export class LocalBlockstore implements BlockSource {
   readonly records: BlockRecords
+  readonly packs: PackStore | undefined
   readonly catalog: Catalog
   readonly locks: Locks
+  readonly tier: Tier
   readonly #onDamaged: (cid: CID) => void
 
-  constructor(records: BlockRecords, catalog: Catalog, locks: Locks, onDamaged: (cid: CID) => void) {
+  constructor({ records, packs, catalog, locks, tier, onDamaged }: LocalBlockstoreInit) {
     this.records = records
+    this.packs = packs
     this.catalog = catalog
     this.locks = locks
+    this.tier = tier
     this.#onDamaged = onDamaged
+  }
+
+  /** The workers that write packs; undefined where leaves go into records. @throws NotSupportedError where they may not, and there are no packs */
+  async packLanes(): Promise<Lanes | undefined> {
+    if (this.tier === 'records') return undefined
+    const lanes = await this.packs?.lanes()
+    if (lanes === undefined && this.tier === 'packs') throw packsMissing()
+    return lanes
   }
 
   async getMany(cids: readonly CID[], options: BlockOptions = {}): Promise<(Bytes | undefined)[]> {
@@ -37,10 +66,11 @@ export class LocalBlockstore implements BlockSource {
   async examine(cids: readonly CID[], options: BlockOptions = {}): Promise<{ blocks: (Bytes | undefined)[]; damaged: CID[] }> {
     options.signal?.throwIfAborted()
     cids.forEach(checkHash)
-    const blocks = await this.#read(cids)
+    const found = await this.#read(cids, options.verify !== false)
     options.signal?.throwIfAborted()
+    const blocks = found.map((block) => (block === undefined || options.views === true ? block?.bytes : owned(block.bytes)))
     if (options.verify === false) return { blocks, damaged: [] }
-    const whole = await matchMany(cids, blocks)
+    const whole = await matchMany(cids, found)
     options.signal?.throwIfAborted()
     const damaged = cids.filter((_, index) => whole[index] === false)
     if (damaged.length > 0) {
@@ -61,15 +91,79 @@ export class LocalBlockstore implements BlockSource {
   }
 
   async hasKeys(keys: readonly BlockKey[]): Promise<boolean[]> {
-    const [here, damaged] = await Promise.all([this.records.hasMany(keys), this.catalog.damaged()])
+    const [here, damaged] = await Promise.all([this.present(keys), this.catalog.damaged()])
     return damaged.size === 0 ? here : here.map((has, index) => has && !damaged.has(keys[index] ?? ''))
   }
 
-  async #read(cids: readonly CID[]): Promise<(Bytes | undefined)[]> {
-    const inline = cids.map((cid) => (cid.multihash.code === IDENTITY ? new Uint8Array(cid.multihash.digest) : undefined))
-    if (inline.every((bytes) => bytes === undefined)) return this.records.getMany(cids.map(blockKey))
-    const stored = await this.records.getMany(cids.filter((_, index) => inline[index] === undefined).map(blockKey))
-    let next = 0
-    return inline.map((bytes) => bytes ?? stored[next++])
+  /** Which lie here at all, as a record or in a pack. */
+  async present(keys: readonly BlockKey[]): Promise<boolean[]> {
+    const [recorded, packed] = await Promise.all([this.records.hasMany(keys), arePacked(this.catalog, keys)])
+    return recorded.map((has, index) => has || packed[index] === true)
   }
+
+  /** Which of these blocks lie here byte for byte. Where `recordsOnly` says so, packs don't count. */
+  async compare(blocks: ReadonlyMap<BlockKey, Bytes>, options: { recordsOnly: boolean }): Promise<Set<BlockKey>> {
+    const keys = [...blocks.keys()]
+    const rows = options.recordsOnly || this.packs === undefined ? [] : (await this.packs.locate(keys)).filter((row) => row !== undefined)
+    const same = rows.length === 0 ? [] : ((await this.packs?.areWhole(rows, (key) => blocks.get(key))) ?? [])
+    const whole = new Set(rows.flatMap((row, index) => (same[index] === true ? [row.block] : [])))
+    const others = keys.filter((key) => !whole.has(key))
+    const stored = await this.records.getMany(others)
+    others.forEach((key, index) => {
+      const [there, right] = [stored[index], blocks.get(key)]
+      if (there !== undefined && right !== undefined && equalBytes(there, right)) whole.add(key)
+    })
+    return whole
+  }
+
+  /** From packs, where only raw leaves lie, else from records. A leaf that is damaged in a pack may lie whole in a record. */
+  async #read(cids: readonly CID[], verify: boolean): Promise<(HashedBlock | undefined)[]> {
+    const blocks: (HashedBlock | undefined)[] = cids.map(({ multihash }) =>
+      multihash.code === IDENTITY ? { bytes: new Uint8Array(multihash.digest) } : undefined,
+    )
+    const indexes = cids.map((_, index) => index)
+    const leaves = this.packs === undefined ? [] : indexes.filter((index) => blocks[index] === undefined && cids[index]?.code === RAW)
+    const isLeaf = new Set(leaves)
+    await Promise.all([
+      this.#readRecords(
+        cids,
+        blocks,
+        indexes.filter((index) => blocks[index] === undefined && !isLeaf.has(index)),
+      ),
+      this.#readPacks(cids, blocks, leaves, verify),
+    ])
+    return blocks
+  }
+
+  async #readPacks(cids: readonly CID[], into: (HashedBlock | undefined)[], indexes: readonly number[], verify: boolean): Promise<void> {
+    const packs = this.packs
+    if (packs === undefined || indexes.length === 0) return
+    const asked = indexes.flatMap((index) => cids[index] ?? [])
+    const found = await packs.get(asked.map(blockKey), verify)
+    const whole = verify ? await matchMany(asked, found) : []
+    indexes.forEach((index, at) => {
+      into[index] = found[at]
+    })
+    const others = indexes.filter((_, at) => found[at] === undefined || whole[at] === false)
+    await this.#readRecords(cids, into, others)
+  }
+
+  async #readRecords(cids: readonly CID[], into: (HashedBlock | undefined)[], indexes: readonly number[]): Promise<void> {
+    const stored = await this.records.getMany(indexes.flatMap((index) => (cids[index] === undefined ? [] : blockKey(cids[index]))))
+    indexes.forEach((index, at) => {
+      const bytes = stored[at]
+      if (bytes !== undefined) into[index] = { bytes }
+    })
+  }
+}
+
+export function packsMissing(cause?: unknown): NotSupportedError {
+  return new NotSupportedError(
+    "this context can't write packs (they need a private file system and a dedicated worker with sync access handles): leave out tier 'packs'",
+    cause === undefined ? undefined : { cause },
+  )
+}
+
+function owned(bytes: Bytes): Bytes {
+  return bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes)
 }

@@ -1,5 +1,6 @@
 // Freeing: what an owner that ended named, and nobody else names, step by step under the exclusive lock.
 import { addUsage, ownedBy } from '../catalog/owners.ts'
+import { dropPlaces, placesOf } from '../catalog/pack-rows.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { keyRange, result } from '../catalog/database.ts'
 import type { PendingOwner, Reference } from '../catalog/schema.ts'
@@ -29,6 +30,7 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
   const freed: Freed = { blocks: 0, bytes: 0 }
   const lock = await store.locks.own(id)
   if (lock === undefined) return freed
+  const emptied: string[] = []
   try {
     let after: [string, string] | undefined
     for (;;) {
@@ -38,6 +40,7 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
       if (last === undefined) break
       after = [id, last.node]
       const done = await store.locks.exclusive(() => freeStep(store, id, step, options.pinnedByHelia), options.signal)
+      emptied.push(...done.emptied)
       freed.blocks += done.blocks
       freed.bytes += done.bytes
       options.onProgress?.(freed)
@@ -51,6 +54,8 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
     return freed
   } finally {
     lock.release()
+    // Whatever ended it: the rows are gone. A file that can't be removed now goes at the next sweep.
+    await store.packs?.removeEmptied(emptied).catch(() => undefined)
   }
 }
 
@@ -87,7 +92,7 @@ export async function recountUsage(store: LocalBlockstore): Promise<void> {
     let blocks = 0
     for (let from = 0; from < keys.length; from += REMOVAL_STEP_BLOCKS) {
       const page = keys.slice(from, from + REMOVAL_STEP_BLOCKS)
-      const here = await store.records.hasMany(page)
+      const here = await store.present(page)
       page.forEach((key, index) => {
         if (here[index] !== true) return
         blocks++
@@ -134,14 +139,16 @@ export async function freeNamedBy(
   const free = await unneeded(store, keys, { pinnedByHelia, owner })
   const lengths = await lengthsOf(store, free)
   const here = await store.records.deleteMany(free)
-  const freed: Freed = { blocks: here.filter(Boolean).length, bytes: lengths.reduce((sum, length) => sum + length, 0) }
-  await store.catalog.write(['damaged', 'packed'], async (tx) => {
-    for (const key of free) {
-      tx.objectStore('damaged').delete(key)
-      tx.objectStore('packed').delete(key)
-    }
-    await addUsage(tx, { bytes: -freed.bytes, blocks: -freed.blocks, files: 0 })
+  const { freed, emptied } = await store.catalog.write(['damaged', 'packs', 'packed'], async (tx) => {
+    for (const key of free) tx.objectStore('damaged').delete(key)
+    const { dropped, emptied: packs } = await dropPlaces(tx, free)
+    const gone = free.flatMap((key, index) => (here[index] === true || dropped.has(key) ? (lengths[index] ?? 0) : []))
+    const done: Freed = { blocks: gone.length, bytes: gone.reduce((sum, length) => sum + length, 0) }
+    await addUsage(tx, { bytes: -done.bytes, blocks: -done.blocks, files: 0 })
+    return { freed: done, emptied: packs }
   })
+  // Not waited for: the caller holds a lock, and what stays goes at the next sweep.
+  void store.packs?.removeEmptied(emptied).catch(() => undefined)
   return freed
 }
 
@@ -166,7 +173,12 @@ async function nextReferences(catalog: Catalog, id: string, after: [string, stri
   })
 }
 
-async function freeStep(store: LocalBlockstore, id: string, step: readonly Reference[], pinnedByHelia: PinnedByHelia): Promise<Freed> {
+async function freeStep(
+  store: LocalBlockstore,
+  id: string,
+  step: readonly Reference[],
+  pinnedByHelia: PinnedByHelia,
+): Promise<Freed & { emptied: string[] }> {
   const sizes = new Map<BlockKey, number>()
   for (const record of step) {
     record.blocks.forEach((key, index) => {
@@ -180,23 +192,21 @@ async function freeStep(store: LocalBlockstore, id: string, step: readonly Refer
   const lengths = await lengthsOf(store, unknown)
   unknown.forEach((key, index) => sizes.set(key, lengths[index] ?? 0))
   const here = await store.records.deleteMany(free)
-  const gone = free.filter((_, index) => here[index] === true)
-  const freed: Freed = { blocks: gone.length, bytes: gone.reduce((sum, key) => sum + (sizes.get(key) ?? 0), 0) }
-  await store.catalog.writeToFree(['references', 'damaged', 'packed'], async (tx) => {
+  return store.catalog.writeToFree(['references', 'damaged', 'packs', 'packed'], async (tx) => {
     const references = tx.objectStore('references')
-    for (const key of free) {
-      tx.objectStore('damaged').delete(key)
-      tx.objectStore('packed').delete(key)
-    }
+    for (const key of free) tx.objectStore('damaged').delete(key)
+    const { dropped, emptied } = await dropPlaces(tx, free)
     for (const record of step) {
       const kept = record.blocks.flatMap((key, index) => (held.has(key) ? [{ key, size: record.sizes[index] ?? -1 }] : []))
       if (kept.length === 0) references.delete([id, record.node])
       else
         references.put({ ...record, blocks: kept.map(({ key }) => key), sizes: kept.map(({ size }) => size), own: 0 } satisfies Reference)
     }
-    await addUsage(tx, { bytes: -freed.bytes, blocks: -freed.blocks, files: 0 })
+    const gone = free.filter((key, index) => here[index] === true || dropped.has(key))
+    const bytes = gone.reduce((sum, key) => sum + (dropped.get(key) ?? sizes.get(key) ?? 0), 0)
+    await addUsage(tx, { bytes: -bytes, blocks: -gone.length, files: 0 })
+    return { blocks: gone.length, bytes, emptied }
   })
-  return freed
 }
 
 interface Question {
@@ -239,9 +249,12 @@ async function unneeded(
 /** Lengths of blocks, whose bytes must be read for that: a few at a time. */
 async function lengthsOf(store: LocalBlockstore, keys: readonly BlockKey[]): Promise<number[]> {
   const lengths: number[] = []
+  const rows = await placesOf(store.catalog, keys)
   for (let from = 0; from < keys.length; from += LEAF_WINDOW_BLOCKS) {
-    const blocks = await store.records.getMany(keys.slice(from, from + LEAF_WINDOW_BLOCKS))
-    lengths.push(...blocks.map((bytes) => bytes?.byteLength ?? 0))
+    const window = keys.slice(from, from + LEAF_WINDOW_BLOCKS)
+    const recorded = window.filter((_, index) => rows[from + index] === undefined)
+    const blocks = await store.records.getMany(recorded)
+    lengths.push(...window.map((key, index) => rows[from + index]?.length ?? blocks[recorded.indexOf(key)]?.byteLength ?? 0))
   }
   return lengths
 }

@@ -1,17 +1,19 @@
 // Whoever writes blocks: an owner of its own that names each batch before it is written, until a commit hands what it named to entries and pins.
 import type { CID } from 'multiformats/cid'
 import { newOwnerId } from '../catalog/owners.ts'
-import type { CatalogChange, KeptContent } from '../catalog/commit.ts'
+import type { CatalogChange, Committed, KeptContent } from '../catalog/commit.ts'
 import type { Held } from '../catalog/locks.ts'
-import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference } from '../catalog/schema.ts'
+import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference, type SealedPack } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
-import { WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
+import { POOLED_CHUNKS, WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
-import type { BlockKey, BlockSink } from './blocks.ts'
+import type { BlockKey, BlockSink, LeafSink } from './blocks.ts'
 import { Batches } from './batches.ts'
+import { BufferPool } from './buffer-pool.ts'
 import { IDENTITY } from './hashing.ts'
 import { canLink, linksOf, ownBytes, RAW, type Link } from './links.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
+import { PackedLeaves } from './pack-writer.ts'
 import { blockKey } from './records.ts'
 
 type NodeRecord = Omit<Reference, 'owner'>
@@ -33,6 +35,9 @@ export class Writer implements BlockSink {
   #flushing: Promise<void> = Promise.resolve()
   #failure: { error: unknown } | undefined
   #ended = false
+  readonly #leaves: PackedLeaves[] = []
+  readonly #packs: { id: string; sealed?: Promise<SealedPack> }[] = []
+  #pool: BufferPool | undefined
 
   private constructor(store: LocalBlockstore, owner: PendingOwner, lock: Held, signal: AbortSignal | undefined) {
     this.#store = store
@@ -52,7 +57,43 @@ export class Writer implements BlockSink {
 
   /** True once anything was named: there is something to commit or to free. */
   get used(): boolean {
-    return this.#batches.count > 0 || this.#batch.blocks.size > 0
+    return this.#batches.begun || this.#batch.blocks.size > 0
+  }
+
+  /** Into packs where this context has them and the file turns out large. @throws NotSupportedError */
+  async leaves(): Promise<LeafSink | undefined> {
+    const lanes = await this.#store.packLanes()
+    if (lanes === undefined) return undefined
+    this.#pool ??= new BufferPool(POOLED_CHUNKS)
+    const leaves = new PackedLeaves({
+      lanes,
+      pool: this.#pool,
+      claim: (key, size) => {
+        if (this.#named.has(key) || this.#batch.blocks.has(key)) return false
+        this.#named.set(key, size)
+        return true
+      },
+      nameWhole: (blocks) => this.#nameWhole(blocks),
+      newPack: async () => {
+        // Must be on record before the file exists: a sweep takes what no owner names.
+        await this.#batches.begin()
+        const id = `${this.id}-${this.#packs.length}`
+        this.#packs.push({ id })
+        return id
+      },
+      seal: (sealed) => {
+        sealed.catch(() => undefined)
+        const last = this.#packs.at(-1)
+        if (last !== undefined) last.sealed = sealed
+      },
+      putRecord: (cid, bytes) => {
+        this.#named.delete(blockKey(cid))
+        return this.put(cid, bytes)
+      },
+      check: () => this.#check(),
+    })
+    this.#leaves.push(leaves)
+    return leaves
   }
 
   async put(cid: CID, bytes: Bytes): Promise<CID> {
@@ -130,13 +171,18 @@ export class Writer implements BlockSink {
   /** Flushes, then makes the contents visible in one transaction. Where it rejects, nothing is, and the writer is to be aborted. */
   async commit(contents: KeptContent[]): Promise<{ changes: CatalogChange[]; leftover: string | undefined }> {
     await this.flush()
+    const packs = await Promise.all(this.#packs.flatMap((pack) => pack.sealed ?? []))
     this.#signal?.throwIfAborted()
     const kept = new Set(contents.flatMap((content) => content.references.flatMap((reference) => reference.blocks)))
-    const leftovers = [...this.#named.keys()].some((key) => !kept.has(key))
-    const writer = this.#batches.count > 0 ? this.id : undefined
-    const done = await this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents })
+    const placed = new Set(packs.flatMap((pack) => pack.places.map((place) => place.block)))
+    const leftovers = [...this.#named.keys()].some((key) => !kept.has(key) && !placed.has(key))
+    const writer = this.#batches.begun ? this.id : undefined
+    const commit = (): Promise<Committed> => this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents, packs })
+    // What lies in its packs was not named before: no removal may come between the look at what is there and its new references.
+    const done = packs.length > 0 ? await this.#store.locks.shared(commit, this.#signal) : await commit()
     this.#ended = true
     this.#lock.release()
+    await this.#tidy(done)
     return { changes: done.changes, leftover: done.leftovers ? writer : undefined }
   }
 
@@ -144,9 +190,10 @@ export class Writer implements BlockSink {
   async abort(): Promise<string | undefined> {
     if (this.#ended) return undefined
     this.#ended = true
-    await this.#flushing
+    await Promise.all([this.#flushing, ...this.#leaves.map((leaves) => leaves.settled())])
     try {
-      if (this.#batches.count === 0) return undefined
+      await this.#dropPacks()
+      if (!this.#batches.begun) return undefined
       await this.#store.catalog.end(this.id, this.#batches.added)
       return this.id
     } catch {
@@ -155,6 +202,40 @@ export class Writer implements BlockSink {
     } finally {
       this.#lock.release()
     }
+  }
+
+  /** Files that are of no use. Those that can't be removed now have no owner, and go at the next sweep. */
+  async #tidy({ unused, emptied }: Committed): Promise<void> {
+    const { packs } = this.#store
+    if (packs === undefined) return
+    await Promise.all([packs.removeEmptied(emptied), ...unused.map((pack) => packs.removeFile(pack))]).catch(() => undefined)
+  }
+
+  async #dropPacks(): Promise<void> {
+    const { packs } = this.#store
+    if (packs === undefined || this.#packs.length === 0) return
+    const lanes = await packs.lanes()
+    for (const { id, sealed } of this.#packs) {
+      await sealed?.catch(() => undefined)
+      // One that fails is left to the next sweep: its owner ends here.
+      await lanes?.drop(id).catch(() => undefined)
+      await packs.removeFile(id).catch(() => undefined)
+    }
+  }
+
+  /** Names those that are here, and answers which of them lie whole. Those that don't are noted, so that the commit points at the new ones. */
+  async #nameWhole(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>> {
+    const present = await this.#store.hasKeys([...blocks.keys()])
+    // Looked at without a lock first: of a new file nothing is here, and there is nothing to name.
+    if (!present.includes(true)) return new Set()
+    return this.#enqueue(async () => {
+      const here = await this.#batches.nameHere(new Map([...blocks].map(([key, bytes]) => [key, bytes.byteLength])))
+      const candidates = new Map([...blocks].filter(([key]) => here.has(key)))
+      const whole = await this.#store.compare(candidates, { recordsOnly: false })
+      const spoilt = [...here].filter((key) => !whole.has(key))
+      if (spoilt.length > 0) await this.#store.catalog.noteDamaged(spoilt)
+      return whole
+    })
   }
 
   #note(cid: CID, bytes: Bytes): void {

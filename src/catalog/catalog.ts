@@ -2,9 +2,10 @@
 import type { BlockKey } from '../blocks/blocks.ts'
 import { DatabaseError, QuotaError } from '../errors.ts'
 import { RESERVE_BYTES } from '../limits.ts'
-import { commitIn, type CatalogChange, type Commit } from './commit.ts'
+import { commitIn, type Commit, type Committed } from './commit.ts'
 import { Database, keyRange, result, type DatabaseLoss } from './database.ts'
 import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
+import { dropPlaces } from './pack-rows.ts'
 import {
   CATALOG_FORMAT,
   lacksStores,
@@ -12,6 +13,7 @@ import {
   type Added,
   type Format,
   type Owner,
+  type PackRow,
   type PendingOwner,
   type Reference,
   type StoreName,
@@ -64,6 +66,13 @@ export class Catalog {
     })
   }
 
+  /** Records a pending owner that has named nothing yet: whatever it makes from now on can be told to be its own. */
+  async begin(owner: PendingOwner): Promise<void> {
+    await this.write(['owners'], async (tx) => {
+      await result(tx.objectStore('owners').put(owner))
+    })
+  }
+
   /**
    * Names a batch for a pending owner, whose record is written with its first batch. Blocks found here that nobody names are marked foreign. Answers
    * how often the usage was counted anew by then.
@@ -92,8 +101,9 @@ export class Catalog {
   }
 
   /** The one transaction after which something is stored. Answers what changed, for the events. */
-  commit(commit: Commit): Promise<{ changes: CatalogChange[]; leftovers: boolean }> {
-    return this.write(['owners', 'references', 'damaged'], (tx) => commitIn(tx, commit))
+  commit(commit: Commit): Promise<Committed> {
+    const packs: StoreName[] = commit.packs.length > 0 ? ['packs', 'packed', 'damaged'] : []
+    return this.write(['owners', 'references', ...packs], (tx) => commitIn(tx, commit))
   }
 
   /** As write, for what leads to freeing: a full disk must allow it, so the reserve is given up first where there is no room. */
@@ -169,6 +179,14 @@ export class Catalog {
     })
   }
 
+  /** Notes that blocks lie whole as records now: what a pack holds of them was damaged. Answers the packs with nothing needed in them any more. */
+  async replaced(blocks: readonly BlockKey[]): Promise<string[]> {
+    return this.write(['damaged', 'packs', 'packed'], async (tx) => {
+      for (const block of blocks) tx.objectStore('damaged').delete(block)
+      return (await dropPlaces(tx, blocks)).emptied
+    })
+  }
+
   referencesOf(owner: string): Promise<Reference[]> {
     return this.read(['references'], (tx) => this.referencesIn(tx, owner))
   }
@@ -207,9 +225,11 @@ export class Catalog {
   }
 
   async setUsage(bytes: number, blocks: number): Promise<void> {
-    await this.write([], async (tx) => {
-      const { files, recounts = 0 } = await usageIn(tx)
-      tx.objectStore('meta').put({ files, bytes, blocks, recounts: recounts + 1 } satisfies Usage, 'usage')
+    await this.write(['packs'], async (tx) => {
+      const { recounts = 0, ...usage } = await usageIn(tx)
+      const packs = await result<PackRow[]>(tx.objectStore('packs').getAll())
+      const deadBytes = packs.reduce((sum, pack) => sum + pack.bytes - pack.live, 0)
+      tx.objectStore('meta').put({ ...usage, bytes, blocks, deadBytes, recounts: recounts + 1 } satisfies Usage, 'usage')
     })
   }
 
@@ -233,10 +253,10 @@ export class Catalog {
     await this.write([], (tx) => addUsage(tx, { ...added, files: 0 }))
   }
 
-  usage(): Promise<Pick<Usage, 'bytes' | 'blocks' | 'files'>> {
+  usage(): Promise<Pick<Usage, 'bytes' | 'blocks' | 'files'> & { deadBytes: number }> {
     return this.read(['meta'], async (tx) => {
-      const { bytes, blocks, files } = await usageIn(tx)
-      return { bytes, blocks, files }
+      const { bytes, blocks, files, deadBytes = 0 } = await usageIn(tx)
+      return { bytes, blocks, files, deadBytes }
     })
   }
 }

@@ -1,7 +1,8 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
 import { keyRange, result } from './database.ts'
 import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
-import type { Added, EntryOwner, PinOwner, Reference, Usage } from './schema.ts'
+import { placePacks } from './pack-rows.ts'
+import type { Added, EntryOwner, PinOwner, Reference, SealedPack, Usage } from './schema.ts'
 
 export type EntryDraft = Omit<EntryOwner, 'id' | 'kind' | 'modified' | 'lastUsed' | 'replicas'>
 
@@ -23,6 +24,19 @@ export interface Commit {
   /** What the writer wrote since its last batch was named. */
   added: Added
   contents: KeptContent[]
+  /** What the writer wrote into packs. */
+  packs: SealedPack[]
+}
+
+export interface Committed {
+  /** For the events. */
+  changes: CatalogChange[]
+  /** The writer's row became a removal. */
+  leftovers: boolean
+  /** Packs of the writer that nothing needs. */
+  unused: string[]
+  /** Packs of others in which nothing is needed any more. */
+  emptied: string[]
 }
 
 export interface CatalogChange {
@@ -31,16 +45,25 @@ export interface CatalogChange {
   kind: 'stored' | 'updated' | 'deleted' | 'pinned' | 'unpinned'
 }
 
-/** Answers what changed, for the events, and whether the writer's row became a removal. */
-export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<{ changes: CatalogChange[]; leftovers: boolean }> {
+export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Committed> {
   const changes: CatalogChange[] = []
   const usage: Usage = { ...commit.added, files: 0 }
   if (commit.writer !== undefined) await mustLive(tx, { id: commit.writer, kind: 'writer' })
-  const kept = await Promise.all(withoutRepeats(commit.contents).map((content) => keep(tx, content, changes, usage)))
+  const contents = withoutRepeats(commit.contents)
+  const kept = await Promise.all(contents.map((content) => keep(tx, content, changes, usage)))
   const leftovers = commit.leftovers || kept.includes(false)
+  const needed = new Set<string>()
+  if (commit.packs.length > 0) {
+    contents.forEach((content, index) => {
+      if (kept[index] === true) for (const { blocks } of content.references) for (const block of blocks) needed.add(block)
+    })
+  }
+  const { blocks, bytes, deadBytes, unused, emptied } = await placePacks(tx, commit.packs, (block) => needed.has(block))
   if (commit.writer !== undefined) await endPending(tx, commit.writer, leftovers)
   await addUsage(tx, usage)
-  return { changes, leftovers }
+  // Apart, since what others counted anew meanwhile did not count these.
+  await addUsage(tx, { blocks, bytes, deadBytes, files: 0 })
+  return { changes, leftovers, unused, emptied }
 }
 
 async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogChange[], usage: Usage): Promise<boolean> {

@@ -4,6 +4,11 @@ export interface Held {
   release(): void
 }
 
+/** As Held; released when the promise resolves, so that whoever asks then gets it. */
+export interface HeldPack {
+  release(): Promise<void>
+}
+
 /**
  * `shared` is held for one batch of a writer, `exclusive` for one step of a removal, `own` by an owner for its life. Waiting ends with the
  * signal's reason.
@@ -42,6 +47,38 @@ export class Locks {
           })
         })
         .catch(reject)
+    })
+  }
+
+  packName(pack: string): string {
+    return `${this.#name}:pack:${pack}`
+  }
+
+  /**
+   * A pack's lock: shared by whoever reads it or has lent a Blob over it, exclusive for whoever removes it. undefined where `ifAvailable` is asked
+   * for and it is not. Rejects with the signal's reason.
+   */
+  holdPack(
+    pack: string,
+    mode: 'shared' | 'exclusive',
+    options: { ifAvailable?: boolean; signal?: AbortSignal } = {},
+  ): Promise<HeldPack | undefined> {
+    return new Promise((resolve, reject) => {
+      const over = this.#manager.request(this.packName(pack), { mode, ...options }, (lock) => {
+        if (lock === null) {
+          resolve(undefined)
+          return Promise.resolve()
+        }
+        return new Promise<void>((end) => {
+          resolve({
+            async release() {
+              end()
+              await over
+            },
+          })
+        })
+      })
+      over.catch(reject)
     })
   }
 

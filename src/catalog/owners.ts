@@ -35,7 +35,8 @@ export async function endPending(tx: IDBTransaction, id: string, leftovers: bool
 }
 
 export async function addUsage(tx: IDBTransaction, delta: Usage): Promise<void> {
-  if (delta.bytes === 0 && delta.blocks === 0 && delta.files === 0) return
+  const { deadBytes = 0 } = delta
+  if (delta.bytes === 0 && delta.blocks === 0 && delta.files === 0 && deadBytes === 0) return
   const usage = await usageIn(tx)
   const isCounted = delta.recounts !== undefined && delta.recounts !== (usage.recounts ?? 0)
   tx.objectStore('meta').put(
@@ -44,6 +45,7 @@ export async function addUsage(tx: IDBTransaction, delta: Usage): Promise<void> 
       bytes: Math.max(0, usage.bytes + (isCounted ? 0 : delta.bytes)),
       blocks: Math.max(0, usage.blocks + (isCounted ? 0 : delta.blocks)),
       files: Math.max(0, usage.files + delta.files),
+      deadBytes: Math.max(0, (usage.deadBytes ?? 0) + deadBytes),
     } satisfies Usage,
     'usage',
   )

@@ -62,6 +62,28 @@ export interface Reference {
   own: number
 }
 
+/** A file of leaves. `live`: bytes of it that rows of `packed` point at; where none is left the file goes, and then this row. */
+export interface PackRow {
+  id: string
+  bytes: number
+  live: number
+}
+
+/** Where in which pack a block lies. */
+export interface PackedRow {
+  block: BlockKey
+  pack: string
+  offset: number
+  length: number
+}
+
+/** A pack that was written and flushed, and that nothing points at yet. */
+export interface SealedPack {
+  id: string
+  bytes: number
+  places: Omit<PackedRow, 'pack'>[]
+}
+
 /** In `sizes`: a child that may link on, whose own record tells. */
 export const SIZE_IN_RECORD = -1
 /** In `sizes`: a leaf whose length its parent does not say. */
@@ -72,6 +94,8 @@ export interface Usage {
   bytes: number
   blocks: number
   files: number
+  /** Bytes in packs that nobody needs. */
+  deadBytes?: number
   /** How often it was counted anew. */
   recounts?: number
 }
@@ -89,10 +113,7 @@ export interface Format {
   destroyed?: true
 }
 
-/**
- * `packs` and `packed` are the index of OPFS packs, which a later release fills: { id, bytes, sealed } and { block, pack, offset, length }. They
- * stand here from the beginning, so that this code deletes index rows with their blocks.
- */
+/** `packs` holds PackRow and `packed` PackedRow, the index of OPFS packs. */
 export const STORES = ['meta', 'owners', 'references', 'damaged', 'foreign', 'packs', 'packed'] as const
 export type StoreName = (typeof STORES)[number]
 

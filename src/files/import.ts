@@ -3,7 +3,7 @@ import { UnixFS } from 'ipfs-unixfs'
 import { importer, type BufferImporter, type ImportCandidateStream, type ImporterOptions } from 'ipfs-unixfs-importer'
 import { CID } from 'multiformats/cid'
 import { sha256 } from 'multiformats/hashes/sha2'
-import type { BlockSink } from '../blocks/blocks.ts'
+import type { BlockSink, LeafSink } from '../blocks/blocks.ts'
 import { RAW } from '../blocks/links.ts'
 import { InvalidOptionsError, InvalidPathError, InvalidSourceError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, HASHES_IN_FLIGHT } from '../limits.ts'
@@ -101,24 +101,28 @@ class Progress {
 
 async function buildFile(source: Source, sink: BlockSink, progress: Progress): Promise<Child> {
   const abort = following(progress.signal)
+  let leafSink: LeafSink | undefined
   const content = chunks(source, {
     signal: abort.signal,
     onBytes: (bytes) => {
       progress.read += bytes
     },
+    buffer: () => leafSink?.pool?.take(),
   })
   try {
     const first = await content.next()
     // A file of one chunk is its raw leaf, and the importer takes several times as long to find that out. A full chunk may not be the last.
     if (first.done !== true && first.value.byteLength < CHUNK_SIZE_BYTES) {
-      const cid = await putLeaf(first.value, sink, progress)
+      const size = first.value.byteLength
+      const cid = await putLeaf(first.value, leafByLeaf(sink), progress)
       progress.signal?.throwIfAborted()
-      return { cid, dagSize: BigInt(first.value.byteLength), isDirectory: false }
+      return { cid, dagSize: BigInt(size), isDirectory: false }
     }
+    leafSink = (await sink.leaves?.()) ?? leafByLeaf(sink)
     return await build([{ content: prepended(first, content) }], sink, progress, {
       // The chunks have the right size already; the importer's own chunker would copy them once more.
       chunker: (ready) => ready,
-      bufferImporter: leaves(sink, progress, abort),
+      bufferImporter: leaves(leafSink, progress, abort),
       blockWriteConcurrency: LEAVES_PER_BATCH,
     })
   } finally {
@@ -133,12 +137,22 @@ async function* prepended(first: IteratorResult<Bytes, void>, rest: AsyncIterabl
 }
 
 /** Puts a leaf once it is hashed and what goes `before` it was put. What failed there fails this one too, so that nothing is put after it. */
-async function putLeaf(chunk: Bytes, sink: BlockSink, progress: Progress, before?: Promise<unknown>): Promise<CID> {
-  const cid = CID.createV1(RAW, await sha256.digest(chunk))
+async function putLeaf(chunk: Bytes, sink: LeafSink, progress: Progress, before?: Promise<unknown>): Promise<CID> {
+  const size = chunk.byteLength
+  const { cid, bytes } = await sink.hash(chunk)
   await before
-  await sink.put(cid, chunk)
-  progress.put(chunk.byteLength)
+  await sink.put(cid, bytes)
+  progress.put(size)
   return cid
+}
+
+/** Leaves as blocks like any other. */
+function leafByLeaf(sink: BlockSink): LeafSink {
+  return {
+    hash: async (chunk) => ({ cid: CID.createV1(RAW, await sha256.digest(chunk)), bytes: chunk }),
+    put: async (cid, bytes) => void (await sink.put(cid, bytes)),
+    end: async () => undefined,
+  }
 }
 
 /**
@@ -181,7 +195,7 @@ async function build(candidates: ImportCandidateStream, sink: BlockSink, progres
  * a whole batch. Leaves are put in the order of the file, so that they lie together. One that fails aborts the reading of a source that may
  * stall. Ends only when nothing is in flight.
  */
-function leaves(sink: BlockSink, progress: Progress, abort: FollowingAbort): BufferImporter {
+function leaves(sink: LeafSink, progress: Progress, abort: FollowingAbort): BufferImporter {
   return async function* ({ content }) {
     const inFlight = new Set<Promise<unknown>>()
     let before: Promise<unknown> | undefined
@@ -199,6 +213,8 @@ function leaves(sink: BlockSink, progress: Progress, abort: FollowingAbort): Buf
         yield async () => ({ cid: await stored, size, block: NO_BYTES })
         if (inFlight.size >= HASHES_IN_FLIGHT) await Promise.race(inFlight)
       }
+      await before
+      await sink.end()
     } finally {
       await Promise.allSettled(inFlight)
     }

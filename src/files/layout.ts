@@ -121,13 +121,13 @@ async function* below(
   }
 }
 
-/** The content of each part, in order, as pieces that own their buffers or are views of blocks nobody else holds. */
+/** The content of each part, in order. Neighbours may be views of one buffer that nobody else holds; no byte of it is given twice. */
 export async function fetchParts(source: BlockSource, parts: readonly Part[], options: BlockOptions): Promise<Bytes[]> {
   // The same leaf may stand for many places, as in a file of zeros.
   const wanted = new Map<string, CID>()
   for (const part of parts) if (part.own?.data === undefined) wanted.set(part.cid.toString(), part.cid)
   const cids = [...wanted.values()]
-  const answers = cids.length === 0 ? [] : await source.getMany(cids, { signal: options.signal, verify: options.verify })
+  const answers = cids.length === 0 ? [] : await source.getMany(cids, { signal: options.signal, verify: options.verify, views: true })
   const blocks = new Map([...wanted.keys()].map((key, index) => [key, answers[index]]))
   const given = new Set<string>()
   const pieces: Bytes[] = []
@@ -151,7 +151,7 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
       continue
     }
     const data = node.data ?? bytes
-    const whole = part.from === 0 && part.to === data.byteLength && data.byteLength === data.buffer.byteLength
+    const whole = part.from === 0 && part.to === data.byteLength
     // Whoever gets a piece may write into it or transfer it: a block goes out once as it is, else as a copy of what is wanted.
     pieces.push(whole && !given.has(key) ? data : copied(data, part))
     given.add(key)

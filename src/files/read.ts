@@ -1,12 +1,16 @@
 // Ranges of a file: as pieces, as one array, as a stream.
+import type { CID } from 'multiformats/cid'
 import type { BlockSource } from '../blocks/blocks.ts'
 import { NotSupportedError } from '../errors.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
-import type { FileLayout, LayoutOptions } from './layout.ts'
+import { partsOf, type FileLayout, type LayoutOptions } from './layout.ts'
 import { readAhead } from './read-ahead.ts'
 
 export { LayoutCache, openFile, type FileLayout, type LayoutOptions } from './layout.ts'
+
+/** Leaves of one window of leavesOf: as many as one node of the profile links to. */
+const LEAVES_PER_LOOK_UP = 1024
 
 export interface ReadOptions extends LayoutOptions {
   /** Called with the bytes read so far. */
@@ -48,7 +52,7 @@ export async function* readRange(
   const [from, to] = clamp(layout, offset, length)
   let bytes = 0
   for await (const pieces of readAhead(source, layout, from, to, options)) {
-    for (const piece of pieces) {
+    for (const piece of owning(pieces)) {
       bytes += piece.byteLength
       options.onProgress?.(bytes)
       yield piece
@@ -80,6 +84,29 @@ export async function readInto(
     options.onProgress?.(bytes)
   }
   return result
+}
+
+/** A place of a file's content: bytes `from` to `to` are in that block, all of it where `whole`. */
+export interface Leaf {
+  cid: CID
+  from: number
+  to: number
+  whole: boolean
+}
+
+/** Where all of a file lies, in order and in windows. Reads nodes, and no leaf. @throws as readRange */
+export async function* leavesOf(source: BlockSource, layout: FileLayout, options: LayoutOptions): AsyncGenerator<Leaf[], void, undefined> {
+  let window: Leaf[] = []
+  let at = 0
+  for await (const part of partsOf(source, layout, 0, layout.size, options)) {
+    const length = part.to - part.from
+    window.push({ cid: part.cid, from: at, to: at + length, whole: part.own === undefined && part.from === 0 && part.to === part.size })
+    at += length
+    if (window.length < LEAVES_PER_LOOK_UP) continue
+    yield window
+    window = []
+  }
+  if (window.length > 0) yield window
 }
 
 /** The range as a stream that reads only what is pulled and two windows ahead. An error of the reading errors it; cancelling ends the reading. */
@@ -121,6 +148,20 @@ export function streamOf(open: (signal: AbortSignal) => AsyncGenerator<Bytes>, s
     // The reading ahead is what fills the time; a queue of its own would only hold more.
     { highWaterMark: 0 },
   )
+}
+
+/** Neighbours in one buffer as one piece that owns it: as it is where they fill it, else as a copy. */
+function* owning(pieces: readonly Bytes[]): Generator<Bytes, void, undefined> {
+  for (let from = 0; from < pieces.length;) {
+    const first = pieces[from++]
+    if (first === undefined) return
+    let end = first.byteOffset + first.byteLength
+    for (let next = pieces[from]; next !== undefined && next.buffer === first.buffer && next.byteOffset === end; next = pieces[++from]) {
+      end += next.byteLength
+    }
+    const joined = new Uint8Array(first.buffer, first.byteOffset, end - first.byteOffset)
+    yield joined.byteLength === joined.buffer.byteLength ? joined : new Uint8Array(joined)
+  }
 }
 
 function allocate(size: number): Bytes {

@@ -11,6 +11,8 @@ export interface ChunkOptions {
   signal?: AbortSignal | undefined
   /** Called with the bytes of each chunk before it is given. */
   onBytes?: ((bytes: number) => void) | undefined
+  /** Gives a buffer of CHUNK_SIZE_BYTES for the next whole chunk, whatever it holds. Asked for each anew; may answer undefined. */
+  buffer?: (() => Bytes | undefined) | undefined
 }
 
 /**
@@ -63,7 +65,8 @@ export async function* chunks(source: Source, options: ChunkOptions = {}): Async
   const opened = openSource(source)
   const known = opened.kind === 'bytes' ? opened.value.byteLength : opened.kind === 'blob' ? opened.value.size : undefined
   let rest = known ?? FIRST_BUFFER_BYTES
-  const allocate = (): Bytes => new Uint8Array(Math.min(CHUNK_SIZE_BYTES, rest))
+  const allocate = (): Bytes =>
+    (rest >= CHUNK_SIZE_BYTES ? options.buffer?.() : undefined) ?? new Uint8Array(Math.min(CHUNK_SIZE_BYTES, rest))
   let chunk = allocate()
   let filled = 0
   let given = false

@@ -49,7 +49,7 @@ export class GuestDatastore extends IDBDatastore {
 
 /** What the guest is let into. */
 export interface Host {
-  tier: 'records' | 'memory'
+  medium: 'idb' | 'memory'
   store: LocalBlockstore
   locks: Locks
   pinnedByHelia: PinnedByHelia
@@ -61,7 +61,7 @@ export interface Host {
 
 /** Opens both over a storage's databases. */
 export async function openGuestStores(core: Host, datastoreName: string): Promise<NodeStores> {
-  const datastore = core.tier === 'memory' ? memoryDatastore(core) : await openDatastore(datastoreName, core.locks)
+  const datastore = core.medium === 'memory' ? memoryDatastore(core) : await openDatastore(datastoreName, core.locks)
   const blockstore = await openSession(core.store, core.pinnedByHelia, core.canFree)
   return {
     blockstore,

@@ -1,4 +1,5 @@
 // The calls of one client: what was asked, what is under way, and what the worker answers.
+import { holdForLife } from '../catalog/lending.ts'
 import { PORT_WINDOW_CHUNKS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { watchLock } from './alive.ts'
@@ -95,9 +96,12 @@ export class Calls {
   #handle(message: ServerMessage): void {
     switch (message.type) {
       case 'result':
-        return this.#settle(message.id, ({ args, resolve }) => {
+        return this.#settle(message.id, ({ args, resolve, reject }) => {
           args.close()
-          resolve(message.value)
+          const { value, locks = [] } = message
+          if (locks.length === 0) resolve(value)
+          // The worker holds them too, until here they are held.
+          else Promise.all(locks.map(holdForLife)).then(() => resolve(value), reject)
         })
       case 'stream':
         // The signal and the callbacks of a stream are in force until it ends.

@@ -95,7 +95,8 @@ export type ClientMessage =
 export type ServerMessage =
   | FlowMessage
   | AliveMessage
-  | { type: 'result'; id: number; value: unknown }
+  /** `locks`: whoever gets the value holds them for its life. */
+  | { type: 'result'; id: number; value: unknown; locks?: readonly string[] }
   | { type: 'stream'; id: number; flow: number }
   | { type: 'error'; id: number; error: WireError }
   | { type: 'progress'; hook: number; progress: Progress }

@@ -1,4 +1,5 @@
 // One client at the worker's end of its port: its calls run on the storage, and end with it.
+import { locksBehind } from '../catalog/lending.ts'
 import { ClosedError, NotSupportedError } from '../errors.ts'
 import { PORT_WINDOW_CHUNKS } from '../limits.ts'
 import type { Bytes, ContentStorage } from '../types.ts'
@@ -82,7 +83,8 @@ export class Session {
       )
       if (value instanceof ReadableStream) return this.#answerStream(id, value as ReadableStream<Bytes>, close)
       const { transfer, ...result } = transferable(value)
-      this.#post({ type: 'result', id, ...result }, transfer)
+      const locks = value instanceof Blob ? locksBehind(value) : []
+      this.#post({ type: 'result', id, ...result, ...(locks.length === 0 ? {} : { locks }) }, transfer)
     } catch (error) {
       this.#post({ type: 'error', id, error: this.#encodeError(error) })
     }

@@ -1,0 +1,280 @@
+// Packs as the blocks see them: found by the index, read in large runs, kept open while they are read, removed when nothing needs them.
+import type { Catalog } from '../catalog/catalog.ts'
+import { addUsage } from '../catalog/owners.ts'
+import { placesOf } from '../catalog/pack-rows.ts'
+import { result } from '../catalog/database.ts'
+import { holdForLife, isHeldForLife } from '../catalog/lending.ts'
+import type { HeldPack, Locks } from '../catalog/locks.ts'
+import type { PackedRow, PackRow } from '../catalog/schema.ts'
+import { NotSupportedError } from '../errors.ts'
+import { PACK_LINGER_MS, PACK_RELEASE_TIMEOUT_MS, PACK_RUN_BYTES } from '../limits.ts'
+import { isNamed, type PackDirectory } from '../packs/directory.ts'
+import type { Lanes } from '../packs/lanes.ts'
+import type { Bytes } from '../types.ts'
+import type { BlockKey } from './blocks.ts'
+import { equalBytes, type HashedBlock } from './hashing.ts'
+
+interface Open {
+  uses: number
+  lock: Promise<HeldPack | undefined>
+  timer?: ReturnType<typeof setTimeout> | undefined
+}
+
+/** Neighbours in one pack. */
+interface Run {
+  pack: string
+  at: number
+  rows: { index: number; length: number }[]
+}
+
+export class PackStore {
+  readonly directory: PackDirectory
+  readonly #catalog: Catalog
+  readonly #locks: Locks
+  readonly #lanes: Promise<Lanes | undefined>
+  #settled: Lanes | undefined
+  readonly #open = new Map<string, Open>()
+  #closed = false
+
+  /** `lanes` answers undefined where this context reads packs and writes none. */
+  constructor(directory: PackDirectory, catalog: Catalog, locks: Locks, lanes: Promise<Lanes | undefined>) {
+    this.directory = directory
+    this.#catalog = catalog
+    this.#locks = locks
+    this.#lanes = lanes
+    void lanes.then((settled) => {
+      this.#settled = settled
+    })
+  }
+
+  /** The workers, where this context has any: whoever writes asks here. */
+  async lanes(): Promise<Lanes | undefined> {
+    const lanes = await this.#lanes
+    return lanes?.isAlive === true ? lanes : undefined
+  }
+
+  locate(keys: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> {
+    return placesOf(this.#catalog, keys)
+  }
+
+  /**
+   * Blocks by their keys, undefined where they are in no pack. Neighbours may share a buffer. A row whose pack is gone or short counts as none.
+   */
+  async get(keys: readonly BlockKey[], hash: boolean): Promise<(HashedBlock | undefined)[]> {
+    const rows = await this.locate(keys)
+    if (rows.every((row) => row === undefined)) return rows as undefined[]
+    const blocks = await this.#read(rows, hash)
+    // A pack that is gone was removed or rewritten since the look-up: what is there now says another.
+    const lost = keys.filter((_, index) => rows[index] !== undefined && blocks[index] === undefined)
+    if (lost.length === 0) return blocks
+    const again = await this.locate(lost)
+    const moved = again.map((row, index) => (row?.pack === rows[keys.indexOf(lost[index] ?? '')]?.pack ? undefined : row))
+    const found = await this.#read(moved, hash)
+    lost.forEach((key, index) => {
+      blocks[keys.indexOf(key)] = found[index]
+    })
+    return blocks
+  }
+
+  /** Whether blocks lie whole where their rows say: their bytes are compared. */
+  async areWhole(rows: readonly PackedRow[], bytesOf: (key: BlockKey) => Bytes | undefined): Promise<boolean[]> {
+    const stored = await this.#read(rows, false)
+    return rows.map((row, index) => {
+      const [there, right] = [stored[index]?.bytes, bytesOf(row.block)]
+      return there !== undefined && right !== undefined && equalBytes(there, right)
+    })
+  }
+
+  /** Parts of a Blob over rows, neighbours as one, and the locks that keep them. @throws NotFoundError where a pack is gone */
+  async slices(rows: readonly PackedRow[]): Promise<{ parts: Blob[]; locks: string[] }> {
+    const packs = [...new Set(rows.map((row) => row.pack))]
+    const locks = packs.map((pack) => this.#locks.packName(pack))
+    await Promise.all(locks.map(holdForLife))
+    const files = new Map(await Promise.all(packs.map(async (pack) => [pack, await this.directory.file(pack)] as const)))
+    const parts: Blob[] = []
+    for (const run of runsOf(rows, Number.POSITIVE_INFINITY, false)) {
+      const [file, end] = [files.get(run.pack), run.at + run.rows.reduce((sum, { length }) => sum + length, 0)]
+      if (file === undefined || file.size < end) throw new DOMException(`pack ${run.pack} is short`, 'NotFoundError')
+      parts.push(file.slice(run.at, end))
+    }
+    return { parts, locks }
+  }
+
+  /** Closes packs that nobody reads just now. */
+  async letGo(packs: readonly string[]): Promise<void> {
+    await Promise.all(
+      packs.map((pack) => {
+        const open = this.#open.get(pack)
+        return open !== undefined && open.uses === 0 ? this.#shut(pack, open) : undefined
+      }),
+    )
+  }
+
+  /** Keeps packs open for whoever reads them over and over, until the function answered is called. */
+  keepOpen(packs: readonly string[]): () => void {
+    const releases = packs.map((pack) => this.#use(pack))
+    return () => {
+      for (const release of releases) release()
+    }
+  }
+
+  /**
+   * Removes packs that nothing points at. Those that somebody still reads are waited for behind everybody's back and then left to the next sweep;
+   * they are answered.
+   */
+  async removeEmptied(packs: readonly string[]): Promise<string[]> {
+    if (packs.length === 0) return []
+    await this.letGo(packs)
+    const gone = await Promise.all(packs.map((pack) => this.#withPack(pack, { ifAvailable: true }, () => this.#removeRow(pack))))
+    const held = packs.filter((_, index) => gone[index] !== true)
+    for (const pack of held) {
+      if (isHeldForLife(this.#locks.packName(pack))) continue
+      const waiting = new AbortController()
+      const timer = setTimeout(() => waiting.abort(), PACK_RELEASE_TIMEOUT_MS)
+      this.#withPack(pack, { signal: waiting.signal }, () => this.#removeRow(pack))
+        // Not let go of in time, or the storage was closed: the next sweep removes it.
+        .catch(() => undefined)
+        .finally(() => clearTimeout(timer))
+    }
+    return held
+  }
+
+  /** Removes a file that no row of packs names. False where somebody has it open. */
+  async removeFile(pack: string): Promise<boolean> {
+    return (await this.#withPack(pack, { ifAvailable: true }, () => this.directory.remove(pack))) === true
+  }
+
+  async close(reason: Error): Promise<void> {
+    this.#closed = true
+    await Promise.all([...this.#open].map(([pack, open]) => this.#shut(pack, open)))
+    // Blobs handed out outlive the storage: their locks stay with the context.
+    ;(await this.#lanes)?.close(reason)
+  }
+
+  /** Runs `work` with the pack to itself; undefined where that could not be had at once. */
+  async #withPack<T>(
+    pack: string,
+    options: { ifAvailable?: boolean; signal?: AbortSignal },
+    work: () => Promise<T>,
+  ): Promise<T | undefined> {
+    const lock = await this.#locks.holdPack(pack, 'exclusive', options)
+    if (lock === undefined) return undefined
+    try {
+      return await work()
+    } finally {
+      await lock.release()
+    }
+  }
+
+  async #removeRow(pack: string): Promise<boolean> {
+    const row = await this.#catalog.read(['packs'], (tx) => result<PackRow | undefined>(tx.objectStore('packs').get(pack)))
+    if (row === undefined || row.live > 0) return true
+    if (!(await this.directory.remove(pack))) return false
+    await this.#catalog.writeToFree(['packs'], async (tx) => {
+      const still = await result<PackRow | undefined>(tx.objectStore('packs').get(pack))
+      if (still === undefined) return
+      tx.objectStore('packs').delete(pack)
+      await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: -still.bytes })
+    })
+    return true
+  }
+
+  async #read(rows: readonly (PackedRow | undefined)[], hash: boolean): Promise<(HashedBlock | undefined)[]> {
+    const blocks: (HashedBlock | undefined)[] = Array.from({ length: rows.length }, () => undefined)
+    await Promise.all(
+      runsOf(rows, PACK_RUN_BYTES, true).map(async (run) => {
+        let from = 0
+        const { buffer, digests, length } = await this.#readRun(run, hash)
+        run.rows.forEach((row, index) => {
+          const bytes = new Uint8Array(buffer, from, row.length)
+          from += row.length
+          if (from > length) return
+          const digest = digests[index]
+          blocks[row.index] = { bytes, digest: digest === undefined ? undefined : new Uint8Array(digest) }
+        })
+      }),
+    )
+    return blocks
+  }
+
+  async #readRun(run: Run, hash: boolean): Promise<{ buffer: ArrayBuffer; digests: ArrayBuffer[]; length: number }> {
+    const lengths = run.rows.map(({ length }) => length)
+    const lanes = this.#settled
+    if (lanes?.isAlive === true && lanes.sharedReading && !this.#closed) {
+      const release = this.#use(run.pack)
+      try {
+        await this.#open.get(run.pack)?.lock
+        const [answer] = await lanes.read(run.pack, [{ at: run.at, lengths }], hash)
+        if (answer !== undefined) return answer
+      } catch (error) {
+        if (isNamed(error, 'NotFoundError')) return { buffer: new ArrayBuffer(total(lengths)), digests: [], length: 0 }
+        // A worker that ended, or a pack that somebody holds for himself: the file can be read all the same.
+        if (!(error instanceof NotSupportedError || error instanceof DOMException)) throw error
+      } finally {
+        release()
+      }
+    }
+    return this.#readFile(run, total(lengths))
+  }
+
+  async #readFile(run: Run, size: number): Promise<{ buffer: ArrayBuffer; digests: ArrayBuffer[]; length: number }> {
+    try {
+      const file = await this.directory.file(run.pack)
+      const buffer = await file.slice(run.at, run.at + size).arrayBuffer()
+      if (buffer.byteLength === size) return { buffer, digests: [], length: size }
+      const padded = new Uint8Array(size)
+      padded.set(new Uint8Array(buffer))
+      return { buffer: padded.buffer, digests: [], length: buffer.byteLength }
+    } catch (error) {
+      if (isNamed(error, 'NotFoundError') || isNamed(error, 'NotReadableError')) {
+        return { buffer: new ArrayBuffer(size), digests: [], length: 0 }
+      }
+      throw error
+    }
+  }
+
+  /** Holds the pack's lock while it is open in a worker, and a little longer. */
+  #use(pack: string): () => void {
+    const open = this.#open.get(pack) ?? { uses: 0, lock: this.#locks.holdPack(pack, 'shared') }
+    this.#open.set(pack, open)
+    clearTimeout(open.timer)
+    open.uses++
+    let used = true
+    return () => {
+      if (!used) return
+      used = false
+      open.uses--
+      if (open.uses > 0 || this.#open.get(pack) !== open) return
+      open.timer = setTimeout(() => void this.#shut(pack, open), PACK_LINGER_MS)
+    }
+  }
+
+  async #shut(pack: string, open: Open): Promise<void> {
+    clearTimeout(open.timer)
+    if (this.#open.get(pack) === open) this.#open.delete(pack)
+    if (this.#settled?.isAlive === true) await this.#settled.release(pack).catch(() => undefined)
+    await (await open.lock)?.release()
+  }
+}
+
+/** Neighbours in the order of their places, each run at most so many bytes; or in the order given, for a Blob. */
+function runsOf(rows: readonly (PackedRow | undefined)[], maxBytes: number, sorted: boolean): Run[] {
+  const known = rows.flatMap((row, index) => (row === undefined ? [] : [{ ...row, index }]))
+  if (sorted) known.sort((a, b) => (a.pack === b.pack ? a.offset - b.offset : a.pack < b.pack ? -1 : 1))
+  const runs: Run[] = []
+  let last: (Run & { end: number }) | undefined
+  for (const { pack, offset, length, index } of known) {
+    if (last !== undefined && last.pack === pack && last.end === offset && last.end - last.at + length <= maxBytes) {
+      last.rows.push({ index, length })
+      last.end += length
+      continue
+    }
+    last = { pack, at: offset, rows: [{ index, length }], end: offset + length }
+    runs.push(last)
+  }
+  return runs
+}
+
+function total(lengths: readonly number[]): number {
+  return lengths.reduce((sum, length) => sum + length, 0)
+}

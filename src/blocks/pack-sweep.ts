@@ -1,0 +1,69 @@
+// Packs held against their index: rows whose file is gone or short are dropped, files that nothing names are removed.
+import { result } from '../catalog/database.ts'
+import { addUsage } from '../catalog/owners.ts'
+import { dropPlaces, packsOf, placesIn } from '../catalog/pack-rows.ts'
+import type { Owner, PackRow } from '../catalog/schema.ts'
+import { REMOVAL_STEP_BLOCKS } from '../limits.ts'
+import { isNamed } from '../packs/directory.ts'
+import type { LocalBlockstore } from './local-blockstore.ts'
+import type { PackStore } from './pack-store.ts'
+
+/** Where the folder can't be read nothing is known, and nothing is touched. */
+export async function sweepPacks(store: LocalBlockstore, packs: PackStore): Promise<void> {
+  const before = await packsOf(store.catalog)
+  // Must be listed before the catalog is read: a file made meanwhile has an owner by then.
+  const names = await packs.directory.names().catch(() => undefined)
+  if (names === undefined) return
+  const [rows, owners] = await store.catalog.read(['packs', 'owners'], async (tx) => [
+    await result<PackRow[]>(tx.objectStore('packs').getAll()),
+    await Promise.all(names.map((name) => result<Owner | undefined>(tx.objectStore('owners').get(ownerOf(name))))),
+  ])
+  const files = new Set(names)
+  const known = new Set(rows.map((row) => row.id))
+  for (const [index, name] of names.entries()) {
+    // One whose writer became a removal was left by it: whoever aborts removes its files before.
+    const isOrphan = !known.has(name) && (owners[index] === undefined || owners[index].kind === 'removal')
+    if (isOrphan) await packs.removeFile(name)
+  }
+  const wasThere = new Set(before.map((row) => row.id))
+  for (const row of rows) {
+    if (!wasThere.has(row.id) || row.live === 0) continue
+    if (!files.has(row.id) || (await isShort(packs, row))) await dropPack(store, row.id)
+  }
+  await packs.removeEmptied(rows.filter((row) => row.live === 0).map((row) => row.id))
+}
+
+/** A pack is named after the writer that made it. */
+function ownerOf(name: string): string {
+  return name.split('-')[0] ?? name
+}
+
+async function isShort(packs: PackStore, row: PackRow): Promise<boolean> {
+  try {
+    return (await packs.directory.file(row.id)).size < row.bytes
+  } catch (error) {
+    // Removed or rewritten meanwhile, rows and all.
+    if (isNamed(error, 'NotFoundError')) return true
+    throw error
+  }
+}
+
+/** What lies in a file that is gone or short is not here: its blocks count as absent from now on. */
+async function dropPack(store: LocalBlockstore, pack: string): Promise<void> {
+  const places = await placesIn(store.catalog, pack)
+  for (let from = 0; from < places.length; from += REMOVAL_STEP_BLOCKS) {
+    const step = places.slice(from, from + REMOVAL_STEP_BLOCKS)
+    await store.locks.exclusive(async () => {
+      const recorded = await store.records.hasMany(step.map((place) => place.block))
+      await store.catalog.writeToFree(['packs', 'packed', 'damaged'], async (tx) => {
+        // Those that point elsewhere by now are fine.
+        const rows = await Promise.all(step.map((place) => result<{ pack: string } | undefined>(tx.objectStore('packed').get(place.block))))
+        const gone = step.filter((_, index) => rows[index]?.pack === pack).map((place) => place.block)
+        const { dropped } = await dropPlaces(tx, gone)
+        const lost = [...dropped].filter(([block]) => recorded[step.findIndex((place) => place.block === block)] !== true)
+        await addUsage(tx, { bytes: -lost.reduce((sum, [, length]) => sum + length, 0), blocks: -lost.length, files: 0 })
+      })
+    })
+  }
+  await store.packs?.removeEmptied([pack])
+}

@@ -1,0 +1,185 @@
+// The leaves of one large file on their way into packs. What turns out small goes into records, as does everything where there are no packs.
+import { CID } from 'multiformats/cid'
+import * as Digest from 'multiformats/hashes/digest'
+import { sha256 } from 'multiformats/hashes/sha2'
+import type { PackedRow, SealedPack } from '../catalog/schema.ts'
+import { StorageError } from '../errors.ts'
+import { PACK_BATCH_BYTES, PACK_BATCHES_IN_FLIGHT, PACK_FLUSH_BYTES, PACK_MAX_BYTES, PACK_MIN_BYTES } from '../limits.ts'
+import type { Lanes } from '../packs/lanes.ts'
+import type { Bytes } from '../types.ts'
+import type { BlockKey, LeafSink } from './blocks.ts'
+import type { BufferPool } from './buffer-pool.ts'
+import { RAW } from './links.ts'
+import { packError } from './pack-errors.ts'
+import { blockKey } from './records.ts'
+
+/** What a writer lets the leaves of a file do in its name. */
+export interface LeafOwner {
+  lanes: Lanes
+  pool: BufferPool
+  /** True for a block that this writer has not put before. */
+  claim(key: BlockKey, size: number): boolean
+  /** Names those blocks that are here, and answers which of them are whole. */
+  nameWhole(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>>
+  /** The name of another pack, of an owner that is on record by then. */
+  newPack(): Promise<string>
+  /** Takes a pack whose sealing has begun. */
+  seal(pack: Promise<SealedPack>): void
+  putRecord(cid: CID, bytes: Bytes): Promise<unknown>
+  check(): void
+}
+
+interface Leaf {
+  cid: CID
+  key: BlockKey
+  bytes: Bytes
+}
+
+interface OpenPack {
+  id: string
+  bytes: number
+  flushedBytes: number
+  places: Omit<PackedRow, 'pack'>[]
+  /** What was asked of the worker and not waited for. */
+  flushing: Promise<unknown>
+}
+
+export class PackedLeaves implements LeafSink {
+  readonly #owner: LeafOwner
+  #batch: Leaf[] = []
+  #batchBytes = 0
+  /** Leaves that are not here yet, kept until it is known whether they make a pack. */
+  #pending: Leaf[] = []
+  #pendingBytes = 0
+  #pack: OpenPack | undefined
+  readonly #flights: Promise<void>[] = []
+  #writing: Promise<void> = Promise.resolve()
+
+  constructor(owner: LeafOwner) {
+    this.#owner = owner
+  }
+
+  get pool(): BufferPool {
+    return this.#owner.pool
+  }
+
+  async hash(chunk: Bytes): Promise<{ cid: CID; bytes: Bytes }> {
+    try {
+      const { buffers, digests } = await this.#owner.lanes.hash(chunk.buffer)
+      const [buffer, digest] = [buffers[0], digests[0]]
+      if (buffer === undefined || digest === undefined) throw new StorageError('the pack worker answered no digest')
+      return { cid: CID.createV1(RAW, Digest.create(sha256.code, new Uint8Array(digest))), bytes: new Uint8Array(buffer) }
+    } catch (error) {
+      throw packError(error, 'hash')
+    }
+  }
+
+  async put(cid: CID, bytes: Bytes): Promise<void> {
+    this.#owner.check()
+    const key = blockKey(cid)
+    if (!this.#owner.claim(key, bytes.byteLength)) {
+      this.#owner.pool.give(bytes.buffer)
+      return
+    }
+    this.#batch.push({ cid, key, bytes })
+    this.#batchBytes += bytes.byteLength
+    if (this.#batchBytes >= PACK_BATCH_BYTES) await this.#turn()
+  }
+
+  /** Must be called once after the last leaf, before the writer commits. */
+  async end(): Promise<void> {
+    await this.#turn()
+    await this.#writing
+    this.#owner.check()
+    const pending = this.#pending
+    this.#pending = []
+    if (this.#pack === undefined && this.#pendingBytes < PACK_MIN_BYTES) {
+      for (const { cid, bytes } of pending) await this.#owner.putRecord(cid, bytes)
+      return
+    }
+    await this.#write(pending)
+    this.#seal()
+  }
+
+  /** Resolves when nothing of it is under way. */
+  async settled(): Promise<void> {
+    await this.#writing.catch(() => undefined)
+  }
+
+  /** Hands a batch over, and waits while as many as may be are on their way. */
+  async #turn(): Promise<void> {
+    if (this.#batch.length === 0) return
+    const batch = this.#batch
+    this.#batch = []
+    this.#batchBytes = 0
+    this.#writing = this.#writing.then(() => this.#sort(batch))
+    // Seen by whoever waits for the next one, or for the end.
+    this.#writing.catch(() => undefined)
+    this.#flights.push(this.#writing)
+    if (this.#flights.length > PACK_BATCHES_IN_FLIGHT) await this.#flights.shift()
+  }
+
+  /** Leaves that are here already are named; the others go into a pack once there are enough of them. */
+  async #sort(batch: readonly Leaf[]): Promise<void> {
+    const whole = await this.#owner.nameWhole(new Map(batch.map(({ key, bytes }) => [key, bytes])))
+    for (const leaf of batch) {
+      if (whole.has(leaf.key)) this.#owner.pool.give(leaf.bytes.buffer)
+      else {
+        this.#pending.push(leaf)
+        this.#pendingBytes += leaf.bytes.byteLength
+      }
+    }
+    if (this.#pack === undefined && this.#pendingBytes < PACK_MIN_BYTES) return
+    const pending = this.#pending
+    this.#pending = []
+    this.#pendingBytes = 0
+    await this.#write(pending)
+  }
+
+  async #write(leaves: readonly Leaf[]): Promise<void> {
+    const { lanes, pool } = this.#owner
+    try {
+      for (let from = 0; from < leaves.length;) {
+        const pack = (this.#pack ??= await this.#create())
+        const buffers: ArrayBuffer[] = []
+        for (let leaf = leaves[from]; leaf !== undefined && pack.bytes < PACK_MAX_BYTES; leaf = leaves[++from]) {
+          const length = leaf.bytes.byteLength
+          pack.places.push({ block: leaf.key, offset: pack.bytes, length })
+          pack.bytes += length
+          buffers.push(leaf.bytes.buffer)
+        }
+        for (const buffer of await lanes.write(pack.id, buffers)) pool.give(buffer)
+        if (pack.bytes >= PACK_MAX_BYTES) this.#seal()
+        else if (pack.bytes - pack.flushedBytes >= PACK_FLUSH_BYTES) {
+          pack.flushedBytes = pack.bytes
+          pack.flushing = Promise.all([pack.flushing, lanes.flush(pack.id)])
+          pack.flushing.catch(() => undefined)
+        }
+      }
+    } catch (error) {
+      throw packError(error, 'write')
+    }
+  }
+
+  async #create(): Promise<OpenPack> {
+    const id = await this.#owner.newPack()
+    await this.#owner.lanes.create(id)
+    return { id, bytes: 0, flushedBytes: 0, places: [], flushing: Promise.resolve() }
+  }
+
+  #seal(): void {
+    const pack = this.#pack
+    this.#pack = undefined
+    if (pack === undefined) return
+    const sealing = async (): Promise<SealedPack> => {
+      try {
+        const [, bytes] = await Promise.all([pack.flushing, this.#owner.lanes.seal(pack.id)])
+        if (bytes !== pack.bytes) throw new StorageError(`pack ${pack.id} has ${bytes} bytes where ${pack.bytes} were written`)
+        return { id: pack.id, bytes, places: pack.places }
+      } catch (error) {
+        throw packError(error, 'flush')
+      }
+    }
+    this.#owner.seal(sealing())
+  }
+}

@@ -1,0 +1,169 @@
+// Rows of packs within a transaction: which file of leaves a block lies in, and how much of each file is still needed.
+import type { BlockKey } from '../blocks/blocks.ts'
+import type { Catalog } from './catalog.ts'
+import { result } from './database.ts'
+import { addUsage } from './owners.ts'
+import type { PackedRow, PackRow, SealedPack } from './schema.ts'
+
+export interface Placed {
+  blocks: number
+  bytes: number
+  /** Bytes of the packs that nobody needs. */
+  deadBytes: number
+  /** Packs of which nothing was needed: they got no row. */
+  unused: string[]
+  /** Packs, other than these, in which nothing is needed any more. */
+  emptied: string[]
+}
+
+/**
+ * Points blocks at the packs that were just sealed. One that lies whole elsewhere stays there; one noted damaged is pointed anew. The transaction
+ * covers `packs`, `packed` and `damaged`.
+ */
+export async function placePacks(tx: IDBTransaction, sealed: readonly SealedPack[], isKept: (block: BlockKey) => boolean): Promise<Placed> {
+  const placed: Placed = { blocks: 0, bytes: 0, deadBytes: 0, unused: [], emptied: [] }
+  if (sealed.length === 0) return placed
+  const damaged = new Set((await result(tx.objectStore('damaged').getAllKeys())) as BlockKey[])
+  const left = new Map<string, number>()
+  for (const pack of sealed) {
+    const answers = await Promise.all(
+      pack.places.map(async (place) => {
+        if (!isKept(place.block)) return false
+        const row: PackedRow = { ...place, pack: pack.id }
+        if (await added(tx.objectStore('packed'), row)) {
+          placed.blocks++
+          placed.bytes += row.length
+        } else {
+          if (!damaged.has(row.block)) return false
+          const before = await result<PackedRow | undefined>(tx.objectStore('packed').get(row.block))
+          if (before !== undefined) left.set(before.pack, (left.get(before.pack) ?? 0) + before.length)
+          tx.objectStore('packed').put(row)
+        }
+        if (damaged.has(row.block)) tx.objectStore('damaged').delete(row.block)
+        return true
+      }),
+    )
+    const live = pack.places.reduce((sum, place, index) => sum + (answers[index] === true ? place.length : 0), 0)
+    if (live === 0) {
+      placed.unused.push(pack.id)
+      continue
+    }
+    placed.deadBytes += pack.bytes - live
+    tx.objectStore('packs').put({ id: pack.id, bytes: pack.bytes, live } satisfies PackRow)
+  }
+  placed.emptied = await leavePacks(tx, left)
+  placed.deadBytes += sumOf(left)
+  return placed
+}
+
+/** Drops rows of blocks. Answers the lengths of those that had one, and the packs in which nothing is needed any more. */
+export async function dropPlaces(
+  tx: IDBTransaction,
+  blocks: readonly BlockKey[],
+): Promise<{ dropped: Map<BlockKey, number>; emptied: string[]; halved: string[] }> {
+  const packed = tx.objectStore('packed')
+  const dropped = new Map<BlockKey, number>()
+  const left = new Map<string, number>()
+  await Promise.all(
+    blocks.map(async (block) => {
+      const row = await result<PackedRow | undefined>(packed.get(block))
+      if (row === undefined) return
+      packed.delete(block)
+      dropped.set(block, row.length)
+      left.set(row.pack, (left.get(row.pack) ?? 0) + row.length)
+    }),
+  )
+  const emptied = await leavePacks(tx, left)
+  if (left.size > 0) await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: sumOf(left) })
+  return { dropped, emptied, halved: [...left.keys()].filter((pack) => !emptied.includes(pack)) }
+}
+
+/** Points rows at another pack, where they still say what they said. Answers the bytes that moved and the packs that were emptied. */
+export async function movePlaces(
+  tx: IDBTransaction,
+  to: SealedPack,
+  from: ReadonlyMap<BlockKey, string>,
+): Promise<{ live: number; emptied: string[] }> {
+  const packed = tx.objectStore('packed')
+  const left = new Map<string, number>()
+  let live = 0
+  await Promise.all(
+    to.places.map(async (place) => {
+      const row = await result<PackedRow | undefined>(packed.get(place.block))
+      if (row === undefined || row.pack !== from.get(place.block)) return
+      packed.put({ ...place, pack: to.id } satisfies PackedRow)
+      left.set(row.pack, (left.get(row.pack) ?? 0) + row.length)
+      live += place.length
+    }),
+  )
+  if (live > 0) tx.objectStore('packs').put({ id: to.id, bytes: to.bytes, live } satisfies PackRow)
+  const emptied = await leavePacks(tx, left)
+  await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: sumOf(left) + (live > 0 ? to.bytes - live : 0) })
+  return { live, emptied }
+}
+
+/** Where blocks lie; undefined for those in no pack. */
+export function placesOf(catalog: Catalog, blocks: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> {
+  if (blocks.length === 0) return Promise.resolve([])
+  return catalog.read(['packed'], (tx) => {
+    const packed = tx.objectStore('packed')
+    return Promise.all(blocks.map((block) => result<PackedRow | undefined>(packed.get(block))))
+  })
+}
+
+/** One boolean a block. */
+export function arePacked(catalog: Catalog, blocks: readonly BlockKey[]): Promise<boolean[]> {
+  if (blocks.length === 0) return Promise.resolve([])
+  return catalog.read(['packed'], (tx) => {
+    const packed = tx.objectStore('packed')
+    return Promise.all(blocks.map(async (block) => (await result(packed.getKey(block))) !== undefined))
+  })
+}
+
+export function packsOf(catalog: Catalog): Promise<PackRow[]> {
+  return catalog.read(['packs'], (tx) => result<PackRow[]>(tx.objectStore('packs').getAll()))
+}
+
+/** Everything in one pack that is needed, in its order. */
+export async function placesIn(catalog: Catalog, pack: string): Promise<PackedRow[]> {
+  const rows = await catalog.read(['packed'], (tx) => result<PackedRow[]>(tx.objectStore('packed').index('pack').getAll(pack)))
+  return rows.toSorted((a, b) => a.offset - b.offset)
+}
+
+/** Takes lengths off what packs have that is needed. Answers those with nothing left. */
+async function leavePacks(tx: IDBTransaction, left: ReadonlyMap<string, number>): Promise<string[]> {
+  const packs = tx.objectStore('packs')
+  const emptied: string[] = []
+  await Promise.all(
+    [...left].map(async ([id, bytes]) => {
+      const row = await result<PackRow | undefined>(packs.get(id))
+      if (row === undefined) return
+      const live = Math.max(0, row.live - bytes)
+      packs.put({ ...row, live } satisfies PackRow)
+      if (live === 0) emptied.push(id)
+    }),
+  )
+  return emptied
+}
+
+/** Adds a row unless its key is there: one request where a look-up first would take two. */
+function added(store: IDBObjectStore, row: PackedRow): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const request = store.add(row)
+    request.onsuccess = () => resolve(true)
+    request.onerror = (event) => {
+      if (request.error?.name !== 'ConstraintError') {
+        reject(request.error ?? new DOMException('request failed', 'UnknownError'))
+        return
+      }
+      // Must not abort the transaction.
+      event.preventDefault()
+      event.stopPropagation()
+      resolve(false)
+    }
+  })
+}
+
+function sumOf(left: ReadonlyMap<string, number>): number {
+  return [...left.values()].reduce((sum, bytes) => sum + bytes, 0)
+}

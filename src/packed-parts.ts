@@ -1,0 +1,67 @@
+// Which of a file lies in packs, for a Blob that reads nothing: slices of packs, and between them what lies elsewhere.
+import type { LocalBlockstore } from './blocks/local-blockstore.ts'
+import { RAW } from './blocks/links.ts'
+import { MissingBlockError } from './blocks/blocks.ts'
+import { blockKey } from './blocks/records.ts'
+import type { PackedRow } from './catalog/schema.ts'
+import { IntegrityError } from './errors.ts'
+import { leavesOf, type FileLayout } from './files/read.ts'
+
+export interface PackedParts {
+  /**
+   * `readElse` makes a Blob of bytes that lie in no pack.
+   *
+   * @throws NotFoundError where a pack is gone by now
+   */
+  open(readElse: (from: number, to: number) => Promise<Blob>): Promise<{ parts: Blob[]; locks: string[] }>
+}
+
+interface Segment {
+  from: number
+  to: number
+  rows: PackedRow[]
+}
+
+/** undefined where nothing of the file lies in packs, or its nodes are not all here. */
+export async function packedParts(store: LocalBlockstore, file: FileLayout, signal: AbortSignal): Promise<PackedParts | undefined> {
+  const { packs } = store
+  if (packs === undefined || file.root.children.count === 0) return undefined
+  const segments: Segment[] = []
+  const locks = new Set<string>()
+  try {
+    for await (const window of leavesOf(store, file, { signal })) {
+      const rows = await packs.locate(window.map(({ cid }) => blockKey(cid)))
+      for (const [index, { cid, from, to, whole }] of window.entries()) {
+        const row = rows[index]
+        const isPacked = row !== undefined && whole && cid.code === RAW && row.length === to - from
+        const last = segments.at(-1)
+        const joins = last !== undefined && last.rows.length > 0 === isPacked
+        if (!joins) segments.push({ from, to, rows: isPacked ? [row] : [] })
+        else {
+          last.to = to
+          if (isPacked) last.rows.push(row)
+        }
+      }
+    }
+  } catch (error) {
+    // A node is missing or damaged: whoever reads asks the network, or says so.
+    if (error instanceof MissingBlockError || error instanceof IntegrityError) return undefined
+    throw error
+  }
+  if (segments.every((segment) => segment.rows.length === 0)) return undefined
+  return {
+    async open(readElse) {
+      const parts: Blob[] = []
+      for (const { from, to, rows } of segments) {
+        if (rows.length === 0) {
+          parts.push(await readElse(from, to))
+          continue
+        }
+        const slices = await packs.slices(rows)
+        parts.push(...slices.parts)
+        for (const lock of slices.locks) locks.add(lock)
+      }
+      return { parts, locks: [...locks] }
+    },
+  }
+}

@@ -1,0 +1,220 @@
+// Workers that read, write and hash packs beside this thread: one from the beginning, a second one once there is work for two.
+import { NotSupportedError } from '../errors.ts'
+import { PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
+import type { Folder, ReadRun, Run, Service } from './service.ts'
+import type { Answer, Request } from './worker.ts'
+import { WORKER_CODE } from './worker-code.ts'
+
+type Method = keyof Service
+
+interface Waiting {
+  resolve(value: unknown): void
+  reject(error: unknown): void
+}
+
+/** One worker, its calls under way and the bytes that they are about. */
+class Lane {
+  readonly #worker: Worker
+  readonly #waiting = new Map<number, Waiting>()
+  #next = 0
+  #ended: Error | undefined
+  #greeted: (() => void) | undefined
+  readonly ready: Promise<void>
+  /** Bytes that it was asked to work on and has not answered. */
+  load = 0
+
+  constructor(createWorker: () => Worker) {
+    this.#worker = createWorker()
+    this.ready = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => {
+        this.end(new NotSupportedError(`the pack worker said nothing for ${PACK_WORKER_TIMEOUT_MS} ms: does its script call servePacks()?`))
+      }, PACK_WORKER_TIMEOUT_MS)
+      this.#greeted = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+      this.#waiting.set(-1, { resolve: () => undefined, reject })
+    })
+    this.ready.catch(() => undefined)
+    this.#worker.addEventListener('message', (event: MessageEvent<Answer>) => this.#hear(event.data))
+    this.#worker.addEventListener('error', (event) => {
+      event.preventDefault()
+      this.end(
+        new NotSupportedError(`the pack worker could not be started: ${event.message || 'its script was refused or failed to load'}`),
+      )
+    })
+  }
+
+  call<M extends Method>(
+    method: M,
+    args: Parameters<Service[M]>,
+    options: { transfer?: Transferable[]; bytes?: number } = {},
+  ): ReturnType<Service[M]> {
+    const { transfer = [], bytes = 0 } = options
+    this.load += bytes
+    const answer = new Promise((resolve, reject) => {
+      if (this.#ended !== undefined) throw this.#ended
+      const id = this.#next++
+      this.#waiting.set(id, { resolve, reject })
+      this.#worker.postMessage({ id, method, args } as Request, transfer)
+    })
+    const settled = (): void => {
+      this.load -= bytes
+    }
+    answer.then(settled, settled)
+    return answer as ReturnType<Service[M]>
+  }
+
+  end(error: Error): void {
+    if (this.#ended !== undefined) return
+    this.#ended = error
+    this.#worker.terminate()
+    for (const { reject } of this.#waiting.values()) reject(error)
+    this.#waiting.clear()
+  }
+
+  get isAlive(): boolean {
+    return this.#ended === undefined
+  }
+
+  #hear(answer: Answer): void {
+    if ('type' in answer) {
+      this.#waiting.delete(-1)
+      this.#greeted?.()
+      return
+    }
+    const waiting = this.#waiting.get(answer.id)
+    this.#waiting.delete(answer.id)
+    if ('error' in answer) waiting?.reject(new DOMException(answer.error.message, answer.error.name))
+    else waiting?.resolve(answer.value)
+  }
+}
+
+export class Lanes {
+  readonly #createWorker: () => Worker
+  readonly #lanes: Lane[]
+  readonly #folder: Folder
+  /** Which lane writes a pack. */
+  readonly #writers = new Map<string, Lane>()
+  /** Packs can be read by sync handles while others have them open. */
+  readonly sharedReading: boolean
+
+  private constructor(createWorker: () => Worker, first: Lane, folder: Folder, sharedReading: boolean) {
+    this.#createWorker = createWorker
+    this.#lanes = [first]
+    this.#folder = folder
+    this.sharedReading = sharedReading
+  }
+
+  /**
+   * Starts a worker and lets it try what it will be asked for.
+   *
+   * @throws NotSupportedError where this context can't make workers or the worker has no sync access handles
+   */
+  static async open(folder: Folder, probeName: string, createWorker: () => Worker = inlineWorker): Promise<Lanes> {
+    let lane: Lane
+    try {
+      lane = new Lane(createWorker)
+    } catch (cause) {
+      throw cause instanceof NotSupportedError ? cause : new NotSupportedError(`no pack worker could be made (${String(cause)})`, { cause })
+    }
+    try {
+      await lane.ready
+      const { sharedReading } = await lane.call('probe', [folder, probeName])
+      return new Lanes(createWorker, lane, folder, sharedReading)
+    } catch (cause) {
+      lane.end(new NotSupportedError('the pack worker was not used'))
+      throw cause instanceof NotSupportedError
+        ? cause
+        : new NotSupportedError(`the private file system can't be written here (${String(cause)})`, { cause })
+    }
+  }
+
+  create(pack: string): Promise<void> {
+    const lane = this.#idlest()
+    this.#writers.set(pack, lane)
+    return lane.call('create', [this.#folder, pack])
+  }
+
+  write(pack: string, buffers: ArrayBuffer[]): Promise<ArrayBuffer[]> {
+    const bytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0)
+    return this.#writer(pack).call('write', [pack, buffers], { transfer: buffers, bytes })
+  }
+
+  flush(pack: string): Promise<void> {
+    return this.#writer(pack).call('flush', [pack])
+  }
+
+  async seal(pack: string): Promise<number> {
+    const bytes = await this.#writer(pack).call('seal', [pack])
+    this.#writers.delete(pack)
+    return bytes
+  }
+
+  async drop(pack: string): Promise<void> {
+    const lane = this.#writers.get(pack)
+    this.#writers.delete(pack)
+    await lane?.call('drop', [pack])
+  }
+
+  read(pack: string, runs: readonly Run[], hash: boolean): Promise<ReadRun[]> {
+    const bytes = runs.reduce((sum, run) => sum + run.lengths.reduce((length, piece) => length + piece, 0), 0)
+    return this.#idlest(bytes).call('read', [this.#folder, pack, runs, hash], { bytes })
+  }
+
+  /** Closes what was opened for reading. */
+  async release(pack: string): Promise<void> {
+    await Promise.all(this.#lanes.map((lane) => lane.call('release', [pack])))
+  }
+
+  hash(buffer: ArrayBuffer): Promise<{ buffers: ArrayBuffer[]; digests: ArrayBuffer[] }> {
+    return this.#idlest(buffer.byteLength).call('hash', [[buffer]], { transfer: [buffer], bytes: buffer.byteLength })
+  }
+
+  get isAlive(): boolean {
+    return this.#lanes[0]?.isAlive === true
+  }
+
+  close(reason: Error): void {
+    for (const lane of this.#lanes) lane.end(reason)
+  }
+
+  #writer(pack: string): Lane {
+    const lane = this.#writers.get(pack)
+    if (lane === undefined) throw new DOMException(`pack ${pack} is not being written`, 'InvalidStateError')
+    return lane
+  }
+
+  /** The lane with the least to do; a new one where all are at work and there may be more. */
+  #idlest(bytes = 0): Lane {
+    const [first, ...others] = this.#lanes
+    if (first === undefined) throw new NotSupportedError('the pack workers have ended')
+    const lane = others.reduce((least, other) => (other.load < least.load && other.isAlive ? other : least), first)
+    if (lane.load === 0 || bytes === 0 || this.#lanes.length >= PACK_LANES) return lane
+    try {
+      const fresh = new Lane(this.#createWorker)
+      this.#lanes.push(fresh)
+      // Until it has started the others go on; one that fails is left out.
+      fresh.load = Number.POSITIVE_INFINITY
+      fresh.ready.then(
+        () => {
+          fresh.load = 0
+        },
+        () => undefined,
+      )
+    } catch {
+      // One worker does it as well.
+    }
+    return lane
+  }
+}
+
+let inlineUrl: string | undefined
+
+/** A worker from text, so that no bundler has to know of it. A Content-Security-Policy may refuse it: then `createWorker` makes one. */
+function inlineWorker(): Worker {
+  if (typeof Worker === 'undefined') throw new NotSupportedError('this context can not make workers')
+  // Never revoked: browsers differ in when a worker has read it, and one a realm is a few kB.
+  inlineUrl ??= URL.createObjectURL(new Blob([WORKER_CODE], { type: 'text/javascript' }))
+  return new Worker(inlineUrl, { name: 'ipfs-kit-web packs' })
+}

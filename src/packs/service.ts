@@ -1,0 +1,193 @@
+// What a dedicated worker does with packs: writes, reads and hashes, by sync access handles. Knows nothing of blocks, and imports nothing, since
+// its code travels as text (see worker-code.ts).
+
+export type Buffer = ArrayBuffer
+
+/** The folder of one storage's packs, from the root of the origin's private file system. */
+export type Folder = readonly string[]
+
+/** A contiguous part of a pack, and the lengths of the pieces in it that are hashed one by one. */
+export interface Run {
+  at: number
+  lengths: readonly number[]
+}
+
+export interface ReadRun {
+  buffer: Buffer
+  /** SHA-256 of each piece, where asked for. */
+  digests: Buffer[]
+  /** Bytes that were there. Fewer than asked: the pack is short. */
+  length: number
+}
+
+/**
+ * Every method may be called at once. Rejects with the DOMException of the file system: NotFoundError for a pack that is gone,
+ * QuotaExceededError where there is no room.
+ */
+export interface Service {
+  /** Tries a handle, and answers whether packs can be read while another handle has them open. */
+  probe(folder: Folder, name: string): Promise<{ sharedReading: boolean }>
+  create(folder: Folder, pack: string): Promise<void>
+  /** Appends; answers the buffers for another use. */
+  write(pack: string, buffers: Buffer[]): Promise<Buffer[]>
+  /** Pushes what was written to the disk, so that sealing has little left to wait for. */
+  flush(pack: string): Promise<void>
+  /** Flushes and closes; answers the bytes in it. */
+  seal(pack: string): Promise<number>
+  /** Closes without a promise. */
+  drop(pack: string): Promise<void>
+  read(folder: Folder, pack: string, runs: readonly Run[], hash: boolean): Promise<ReadRun[]>
+  /** Closes what was opened for reading. */
+  release(pack: string): Promise<void>
+  hash(buffers: Buffer[]): Promise<{ buffers: Buffer[]; digests: Buffer[] }>
+}
+
+/** The part of FileSystemSyncAccessHandle that is used: TypeScript has it only in the lib of workers. */
+interface SyncHandle {
+  readonly mode?: string
+  read(buffer: Uint8Array<ArrayBuffer>, options: { at: number }): number
+  write(buffer: Uint8Array<ArrayBuffer>, options: { at: number }): number
+  getSize(): number
+  truncate(size: number): void
+  flush(): void
+  close(): void
+}
+
+interface FileHandle extends FileSystemFileHandle {
+  createSyncAccessHandle(options?: { mode: 'read-only' }): Promise<SyncHandle>
+}
+
+interface Written {
+  handle: SyncHandle
+  bytes: number
+}
+
+export function createService(): Service {
+  const written = new Map<string, Written>()
+  const reading = new Map<string, Promise<SyncHandle>>()
+  const folders = new Map<string, Promise<FileSystemDirectoryHandle>>()
+
+  const folderOf = (path: Folder, create: boolean): Promise<FileSystemDirectoryHandle> => {
+    const open = async (): Promise<FileSystemDirectoryHandle> => {
+      let folder = await navigator.storage.getDirectory()
+      for (const name of path) folder = await folder.getDirectoryHandle(name, { create })
+      return folder
+    }
+    // Not kept where it only reads: another context may delete the folder and make it anew.
+    const key = path.join('/')
+    const known = folders.get(key)
+    if (known !== undefined && !create) return known
+    const opened = open()
+    opened.then(
+      () => folders.set(key, opened),
+      () => folders.delete(key),
+    )
+    return opened
+  }
+  const fileOf = async (folder: Folder, name: string, create: boolean): Promise<FileHandle> =>
+    (await (await folderOf(folder, create)).getFileHandle(name, { create })) as FileHandle
+
+  const handleOf = (pack: string): Written => {
+    const found = written.get(pack)
+    if (found === undefined) throw new DOMException(`pack ${pack} is not being written`, 'InvalidStateError')
+    return found
+  }
+  const writeAll = (handle: SyncHandle, bytes: Uint8Array<ArrayBuffer>, at: number): void => {
+    for (let done = 0; done < bytes.byteLength;) {
+      const count = handle.write(bytes.subarray(done), { at: at + done })
+      if (count <= 0) throw new DOMException('a write took no bytes', 'QuotaExceededError')
+      done += count
+    }
+  }
+  const readAll = (handle: SyncHandle, bytes: Uint8Array<ArrayBuffer>, at: number): number => {
+    let done = 0
+    while (done < bytes.byteLength) {
+      const count = handle.read(bytes.subarray(done), { at: at + done })
+      if (count <= 0) break
+      done += count
+    }
+    return done
+  }
+  const digest = (bytes: Uint8Array<ArrayBuffer>): Promise<Buffer> => crypto.subtle.digest('SHA-256', bytes)
+
+  return {
+    async probe(folder, name) {
+      const file = await fileOf(folder, name, true)
+      const parent = await folderOf(folder, true)
+      try {
+        const handle = await file.createSyncAccessHandle()
+        try {
+          writeAll(handle, new Uint8Array(1), 0)
+          handle.flush()
+        } finally {
+          handle.close()
+        }
+        // Browsers that don't know the mode ignore it and open the file for themselves alone.
+        const reader = await file.createSyncAccessHandle({ mode: 'read-only' })
+        const sharedReading = reader.mode === 'read-only'
+        reader.close()
+        return { sharedReading }
+      } finally {
+        await parent.removeEntry(name)
+      }
+    },
+    async create(folder, pack) {
+      const file = await fileOf(folder, pack, true)
+      const handle = await file.createSyncAccessHandle()
+      written.set(pack, { handle, bytes: 0 })
+    },
+    async write(pack, buffers) {
+      const target = handleOf(pack)
+      for (const buffer of buffers) {
+        writeAll(target.handle, new Uint8Array(buffer), target.bytes)
+        target.bytes += buffer.byteLength
+      }
+      return buffers
+    },
+    async flush(pack) {
+      handleOf(pack).handle.flush()
+    },
+    async seal(pack) {
+      const { handle, bytes } = handleOf(pack)
+      written.delete(pack)
+      try {
+        handle.flush()
+      } finally {
+        handle.close()
+      }
+      return bytes
+    },
+    async drop(pack) {
+      const target = written.get(pack)
+      written.delete(pack)
+      target?.handle.close()
+    },
+    async read(folder, pack, runs, hash) {
+      let opening = reading.get(pack)
+      if (opening === undefined) {
+        opening = fileOf(folder, pack, false).then((file) => file.createSyncAccessHandle({ mode: 'read-only' }))
+        reading.set(pack, opening)
+        opening.catch(() => reading.delete(pack))
+      }
+      const handle = await opening
+      return Promise.all(
+        runs.map(async ({ at, lengths }) => {
+          const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0))
+          const length = readAll(handle, bytes, at)
+          const digests: Promise<Buffer>[] = []
+          let from = 0
+          for (const piece of hash ? lengths : []) digests.push(digest(bytes.subarray(from, (from += piece))))
+          return { buffer: bytes.buffer, digests: await Promise.all(digests), length }
+        }),
+      )
+    },
+    async release(pack) {
+      const opening = reading.get(pack)
+      reading.delete(pack)
+      ;(await opening?.catch(() => undefined))?.close()
+    },
+    async hash(buffers) {
+      return { buffers, digests: await Promise.all(buffers.map((buffer) => digest(new Uint8Array(buffer)))) }
+    },
+  }
+}
