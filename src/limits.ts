@@ -39,10 +39,13 @@ export const PACK_MIN_BYTES: number = 4 * MIB
 export const PACK_MAX_BYTES: number = 256 * MIB
 
 /** Bytes of leaves that are looked up and written to a pack together. */
-export const PACK_BATCH_BYTES: number = 4 * MIB
+export const PACK_BATCH_BYTES: number = 8 * MIB
 
 /** Bytes of batches on their way into a pack, behind the one that is filled. */
 export const PACK_BATCHES_IN_FLIGHT = 2
+
+/** Buffers of runs that a reader keeps for another use: as many as two windows take. */
+export const POOLED_RUNS = 8
 
 /** Buffers of chunks that are kept for another use: as many as are under way at once. */
 export const POOLED_CHUNKS = 24

@@ -1,7 +1,7 @@
 // One pending owner and its batches: what is about to be written is named first, under the shared lock.
 import { newOwnerId } from '../catalog/owners.ts'
-import { arePacked } from '../catalog/pack-rows.ts'
-import type { Added, PendingOwner } from '../catalog/schema.ts'
+import { placesOf } from '../catalog/pack-rows.ts'
+import type { Added, PackedRow, PendingOwner } from '../catalog/schema.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
@@ -40,17 +40,17 @@ export class Batches {
   }
 
   /** Writes blocks that are not here yet, or not whole. The caller holds the shared lock. */
-  async write(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<void> {
+  async write(blocks: Map<BlockKey, Bytes>): Promise<void> {
     const store = this.#store
     const recordsOnly = store.tier === 'records'
     const keys = [...blocks.keys()]
     // Here means readable: what lies there is compared with what it should be, since the right bytes are at hand.
-    const [recorded, packed, whole] = await Promise.all([
-      store.records.hasMany(keys),
-      arePacked(store.catalog, keys),
-      store.compare(blocks, { recordsOnly }),
-    ])
-    const here = new Set(keys.filter((_, index) => recorded[index] === true || packed[index] === true))
+    const [recorded, places] = await Promise.all([store.records.hasMany(keys), placesOf(store.catalog, keys)])
+    const rows = new Map(places.flatMap((row) => (row === undefined ? [] : [[row.block, row]])))
+    const here = new Set(keys.filter((key, index) => recorded[index] === true || rows.has(key)))
+    const candidates = new Map([...blocks].filter(([key]) => here.has(key)))
+    const whole = here.size === 0 ? here : await store.compare(candidates, recordsOnly ? new Map() : rows)
+    for (const [key, bytes] of candidates) blocks.set(key, bytes)
     await this.#name(
       [...blocks].map(([key, bytes]) => [key, bytes.byteLength]),
       here,
@@ -65,7 +65,7 @@ export class Batches {
     const noted = await store.catalog.damaged()
     const rewritten = new Set(written.map(({ key }) => key))
     // What was damaged in a pack, noted or not, lies whole in a record now. Beside a pack that is whole a record may stand where it was asked for.
-    const spoilt = keys.filter((key, index) => rewritten.has(key) && (noted.has(key) || (packed[index] === true && !recordsOnly)))
+    const spoilt = keys.filter((key) => rewritten.has(key) && (noted.has(key) || (rows.has(key) && !recordsOnly)))
     const found = keys.filter((key) => noted.has(key) && !rewritten.has(key))
     if (found.length > 0) await store.catalog.noteWhole(found)
     if (spoilt.length === 0) return
@@ -81,18 +81,16 @@ export class Batches {
     await this.#store.catalog.count(added)
   }
 
-  /** Names those of the blocks that are here; answers which. The caller holds the shared lock. */
-  async nameHere(sizes: ReadonlyMap<BlockKey, number>): Promise<Set<BlockKey>> {
-    const keys = [...sizes.keys()]
-    const has = await this.#store.hasKeys(keys)
-    const here = new Set(keys.filter((_, index) => has[index] === true))
+  /** Names those of the blocks that are here; answers which, and where those lie that are in packs. The caller holds the shared lock. */
+  async nameHere(sizes: ReadonlyMap<BlockKey, number>): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, PackedRow> }> {
+    const { here, rows } = await this.#store.lookUp([...sizes.keys()])
     if (here.size > 0) {
       await this.#name(
         [...sizes].filter(([key]) => here.has(key)),
         here,
       )
     }
-    return here
+    return { here, rows }
   }
 
   async #name(sizes: readonly [BlockKey, number][], here: ReadonlySet<BlockKey>): Promise<void> {

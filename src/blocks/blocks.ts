@@ -12,6 +12,8 @@ export interface BlockOptions {
   verify?: boolean | undefined
   /** Blocks may be views of a buffer that others of the same answer share. Default false: each owns its own. */
   views?: boolean | undefined
+  /** Buffers to read into, from whoever copies what was answered and gives them back. */
+  pool?: BufferPool | undefined
 }
 
 /**

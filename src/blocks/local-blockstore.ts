@@ -2,7 +2,8 @@
 import type { CID } from 'multiformats/cid'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Locks } from '../catalog/locks.ts'
-import { arePacked } from '../catalog/pack-rows.ts'
+import { arePacked, examinePlaces } from '../catalog/pack-rows.ts'
+import type { PackedRow } from '../catalog/schema.ts'
 import { IntegrityError, NotSupportedError } from '../errors.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
@@ -66,7 +67,7 @@ export class LocalBlockstore implements BlockSource {
   async examine(cids: readonly CID[], options: BlockOptions = {}): Promise<{ blocks: (Bytes | undefined)[]; damaged: CID[] }> {
     options.signal?.throwIfAborted()
     cids.forEach(checkHash)
-    const found = await this.#read(cids, options.verify !== false)
+    const found = await this.#read(cids, options)
     options.signal?.throwIfAborted()
     const blocks = found.map((block) => (block === undefined || options.views === true ? block?.bytes : owned(block.bytes)))
     if (options.verify === false) return { blocks, damaged: [] }
@@ -91,8 +92,15 @@ export class LocalBlockstore implements BlockSource {
   }
 
   async hasKeys(keys: readonly BlockKey[]): Promise<boolean[]> {
-    const [here, damaged] = await Promise.all([this.present(keys), this.catalog.damaged()])
-    return damaged.size === 0 ? here : here.map((has, index) => has && !damaged.has(keys[index] ?? ''))
+    const { here } = await this.lookUp(keys)
+    return keys.map((key) => here.has(key))
+  }
+
+  /** Which are here and not noted damaged, and where those lie that are in packs. */
+  async lookUp(keys: readonly BlockKey[]): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, PackedRow> }> {
+    const [recorded, { rows, damaged }] = await Promise.all([this.records.hasMany(keys), examinePlaces(this.catalog, keys)])
+    const here = new Set(keys.filter((key, index) => (recorded[index] === true || rows[index] !== undefined) && !damaged.has(key)))
+    return { here, rows: new Map(rows.flatMap((row) => (row === undefined ? [] : [[row.block, row]]))) }
   }
 
   /** Which lie here at all, as a record or in a pack. */
@@ -101,13 +109,11 @@ export class LocalBlockstore implements BlockSource {
     return recorded.map((has, index) => has || packed[index] === true)
   }
 
-  /** Which of these blocks lie here byte for byte. Where `recordsOnly` says so, packs don't count. */
-  async compare(blocks: ReadonlyMap<BlockKey, Bytes>, options: { recordsOnly: boolean }): Promise<Set<BlockKey>> {
-    const keys = [...blocks.keys()]
-    const rows = options.recordsOnly || this.packs === undefined ? [] : (await this.packs.locate(keys)).filter((row) => row !== undefined)
-    const same = rows.length === 0 ? [] : ((await this.packs?.areWhole(rows, (key) => blocks.get(key))) ?? [])
-    const whole = new Set(rows.flatMap((row, index) => (same[index] === true ? [row.block] : [])))
-    const others = keys.filter((key) => !whole.has(key))
+  /** Which of these blocks lie here byte for byte: at their `rows`, else as records. Buffers may change places, bytes don't. */
+  async compare(blocks: Map<BlockKey, Bytes>, rows: ReadonlyMap<BlockKey, PackedRow>): Promise<Set<BlockKey>> {
+    const packed = [...blocks.keys()].flatMap((key) => rows.get(key) ?? [])
+    const whole = packed.length === 0 || this.packs === undefined ? new Set<BlockKey>() : await this.packs.compare(packed, blocks)
+    const others = [...blocks.keys()].filter((key) => !whole.has(key))
     const stored = await this.records.getMany(others)
     others.forEach((key, index) => {
       const [there, right] = [stored[index], blocks.get(key)]
@@ -117,7 +123,7 @@ export class LocalBlockstore implements BlockSource {
   }
 
   /** From packs, where only raw leaves lie, else from records. A leaf that is damaged in a pack may lie whole in a record. */
-  async #read(cids: readonly CID[], verify: boolean): Promise<(HashedBlock | undefined)[]> {
+  async #read(cids: readonly CID[], options: BlockOptions): Promise<(HashedBlock | undefined)[]> {
     const blocks: (HashedBlock | undefined)[] = cids.map(({ multihash }) =>
       multihash.code === IDENTITY ? { bytes: new Uint8Array(multihash.digest) } : undefined,
     )
@@ -130,16 +136,21 @@ export class LocalBlockstore implements BlockSource {
         blocks,
         indexes.filter((index) => blocks[index] === undefined && !isLeaf.has(index)),
       ),
-      this.#readPacks(cids, blocks, leaves, verify),
+      this.#readPacks(cids, blocks, leaves, options),
     ])
     return blocks
   }
 
-  async #readPacks(cids: readonly CID[], into: (HashedBlock | undefined)[], indexes: readonly number[], verify: boolean): Promise<void> {
+  async #readPacks(
+    cids: readonly CID[],
+    into: (HashedBlock | undefined)[],
+    indexes: readonly number[],
+    { verify = true, pool }: BlockOptions,
+  ): Promise<void> {
     const packs = this.packs
     if (packs === undefined || indexes.length === 0) return
     const asked = indexes.flatMap((index) => cids[index] ?? [])
-    const found = await packs.get(asked.map(blockKey), verify)
+    const found = await packs.get(asked.map(blockKey), { hash: verify, pool })
     const whole = verify ? await matchMany(asked, found) : []
     indexes.forEach((index, at) => {
       into[index] = found[at]

@@ -10,9 +10,16 @@ import { NotSupportedError } from '../errors.ts'
 import { PACK_LINGER_MS, PACK_RELEASE_TIMEOUT_MS, PACK_RUN_BYTES } from '../limits.ts'
 import { isNamed, type PackDirectory } from '../packs/directory.ts'
 import type { Lanes } from '../packs/lanes.ts'
+import type { ReadRun } from '../packs/service.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
+import type { BufferPool } from './buffer-pool.ts'
 import { equalBytes, type HashedBlock } from './hashing.ts'
+
+interface ReadingOptions {
+  hash?: boolean
+  pool?: BufferPool | undefined
+}
 
 interface Open {
   uses: number
@@ -60,29 +67,62 @@ export class PackStore {
   /**
    * Blocks by their keys, undefined where they are in no pack. Neighbours may share a buffer. A row whose pack is gone or short counts as none.
    */
-  async get(keys: readonly BlockKey[], hash: boolean): Promise<(HashedBlock | undefined)[]> {
+  async get(keys: readonly BlockKey[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
     const rows = await this.locate(keys)
     if (rows.every((row) => row === undefined)) return rows as undefined[]
-    const blocks = await this.#read(rows, hash)
+    const blocks = await this.#read(rows, options)
     // A pack that is gone was removed or rewritten since the look-up: what is there now says another.
     const lost = keys.filter((_, index) => rows[index] !== undefined && blocks[index] === undefined)
     if (lost.length === 0) return blocks
     const again = await this.locate(lost)
     const moved = again.map((row, index) => (row?.pack === rows[keys.indexOf(lost[index] ?? '')]?.pack ? undefined : row))
-    const found = await this.#read(moved, hash)
+    const found = await this.#read(moved, options)
     lost.forEach((key, index) => {
       blocks[keys.indexOf(key)] = found[index]
     })
     return blocks
   }
 
-  /** Whether blocks lie whole where their rows say: their bytes are compared. */
-  async areWhole(rows: readonly PackedRow[], bytesOf: (key: BlockKey) => Bytes | undefined): Promise<boolean[]> {
-    const stored = await this.#read(rows, false)
-    return rows.map((row, index) => {
-      const [there, right] = [stored[index]?.bytes, bytesOf(row.block)]
-      return there !== undefined && right !== undefined && equalBytes(there, right)
-    })
+  /** Which blocks lie byte for byte where their rows say. Their buffers may be exchanged for others of the same bytes. */
+  async compare(rows: readonly PackedRow[], blocks: Map<BlockKey, Bytes>): Promise<Set<BlockKey>> {
+    const lanes = this.#settled
+    const whole = new Set<BlockKey>()
+    await Promise.all(
+      [...new Set(rows.map((row) => row.pack))].map(async (pack) => {
+        const there = rows.filter((row) => row.pack === pack)
+        const same =
+          lanes?.isAlive === true && lanes.sharedReading
+            ? await this.#compareIn(lanes, pack, there, blocks)
+            : await this.#read(there, {}).then((stored) => there.map(({ block }, at) => isSame(stored[at]?.bytes, blocks.get(block))))
+        there.forEach(({ block }, index) => {
+          if (same[index] === true) whole.add(block)
+        })
+      }),
+    )
+    return whole
+  }
+
+  async #compareIn(lanes: Lanes, pack: string, rows: readonly PackedRow[], blocks: Map<BlockKey, Bytes>): Promise<boolean[]> {
+    // Buffers that hold more than a block can't be given away.
+    const sent = rows
+      .map(({ block }) => blocks.get(block) ?? new Uint8Array(0))
+      .map((bytes) => (isWhole(bytes) ? bytes : new Uint8Array(bytes)))
+    const release = this.#use(pack)
+    try {
+      await this.#open.get(pack)?.lock
+      const { buffers, same } = await lanes.compare(
+        pack,
+        rows.map((row) => row.offset),
+        sent.map((bytes) => bytes.buffer),
+      )
+      rows.forEach(({ block }, index) => {
+        const buffer = buffers[index]
+        if (buffer !== undefined) blocks.set(block, new Uint8Array(buffer))
+      })
+      return same
+    } finally {
+      release()
+    }
   }
 
   /** Parts of a Blob over rows, neighbours as one, and the locks that keep them. @throws NotFoundError where a pack is gone */
@@ -179,12 +219,12 @@ export class PackStore {
     return true
   }
 
-  async #read(rows: readonly (PackedRow | undefined)[], hash: boolean): Promise<(HashedBlock | undefined)[]> {
+  async #read(rows: readonly (PackedRow | undefined)[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
     const blocks: (HashedBlock | undefined)[] = Array.from({ length: rows.length }, () => undefined)
     await Promise.all(
       runsOf(rows, PACK_RUN_BYTES, true).map(async (run) => {
         let from = 0
-        const { buffer, digests, length } = await this.#readRun(run, hash)
+        const { buffer, digests, length } = await this.#readRun(run, options)
         run.rows.forEach((row, index) => {
           const bytes = new Uint8Array(buffer, from, row.length)
           from += row.length
@@ -197,27 +237,28 @@ export class PackStore {
     return blocks
   }
 
-  async #readRun(run: Run, hash: boolean): Promise<{ buffer: ArrayBuffer; digests: ArrayBuffer[]; length: number }> {
+  async #readRun(run: Run, { hash = false, pool }: ReadingOptions): Promise<ReadRun> {
     const lengths = run.rows.map(({ length }) => length)
+    const size = total(lengths)
     const lanes = this.#settled
     if (lanes?.isAlive === true && lanes.sharedReading && !this.#closed) {
       const release = this.#use(run.pack)
       try {
         await this.#open.get(run.pack)?.lock
-        const [answer] = await lanes.read(run.pack, [{ at: run.at, lengths }], hash)
-        if (answer !== undefined) return answer
+        const buffer = size === pool?.bufferBytes ? pool.take().buffer : undefined
+        return await lanes.read(run.pack, { at: run.at, lengths }, { hash, buffer })
       } catch (error) {
-        if (isNamed(error, 'NotFoundError')) return { buffer: new ArrayBuffer(total(lengths)), digests: [], length: 0 }
+        if (isNamed(error, 'NotFoundError')) return { buffer: new ArrayBuffer(size), digests: [], length: 0 }
         // A worker that ended, or a pack that somebody holds for himself: the file can be read all the same.
         if (!(error instanceof NotSupportedError || error instanceof DOMException)) throw error
       } finally {
         release()
       }
     }
-    return this.#readFile(run, total(lengths))
+    return this.#readFile(run, size)
   }
 
-  async #readFile(run: Run, size: number): Promise<{ buffer: ArrayBuffer; digests: ArrayBuffer[]; length: number }> {
+  async #readFile(run: Run, size: number): Promise<ReadRun> {
     try {
       const file = await this.directory.file(run.pack)
       const buffer = await file.slice(run.at, run.at + size).arrayBuffer()
@@ -273,6 +314,14 @@ function runsOf(rows: readonly (PackedRow | undefined)[], maxBytes: number, sort
     runs.push(last)
   }
   return runs
+}
+
+function isWhole(bytes: Bytes): boolean {
+  return bytes.byteLength === bytes.buffer.byteLength
+}
+
+function isSame(there: Bytes | undefined, right: Bytes | undefined): boolean {
+  return there !== undefined && right !== undefined && equalBytes(there, right)
 }
 
 function total(lengths: readonly number[]): number {

@@ -1,7 +1,7 @@
 // Packs held against their index: rows whose file is gone or short are dropped, files that nothing names are removed.
 import { result } from '../catalog/database.ts'
 import { addUsage } from '../catalog/owners.ts'
-import { dropPlaces, packsOf, placesIn } from '../catalog/pack-rows.ts'
+import { dropPlaces, packsOf, rowsOfPack } from '../catalog/pack-rows.ts'
 import type { Owner, PackRow } from '../catalog/schema.ts'
 import { REMOVAL_STEP_BLOCKS } from '../limits.ts'
 import { isNamed } from '../packs/directory.ts'
@@ -50,7 +50,7 @@ async function isShort(packs: PackStore, row: PackRow): Promise<boolean> {
 
 /** What lies in a file that is gone or short is not here: its blocks count as absent from now on. */
 async function dropPack(store: LocalBlockstore, pack: string): Promise<void> {
-  const places = await placesIn(store.catalog, pack)
+  const places = await rowsOfPack(store.catalog, pack)
   for (let from = 0; from < places.length; from += REMOVAL_STEP_BLOCKS) {
     const step = places.slice(from, from + REMOVAL_STEP_BLOCKS)
     await store.locks.exclusive(async () => {

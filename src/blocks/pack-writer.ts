@@ -19,8 +19,8 @@ export interface LeafOwner {
   pool: BufferPool
   /** True for a block that this writer has not put before. */
   claim(key: BlockKey, size: number): boolean
-  /** Names those blocks that are here, and answers which of them are whole. */
-  nameWhole(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>>
+  /** Names those blocks that are here, and answers which of them are whole. Buffers may be exchanged for others of the same bytes. */
+  nameWhole(blocks: Map<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>>
   /** The name of another pack, of an owner that is on record by then. */
   newPack(): Promise<string>
   /** Takes a pack whose sealing has begun. */
@@ -121,12 +121,14 @@ export class PackedLeaves implements LeafSink {
 
   /** Leaves that are here already are named; the others go into a pack once there are enough of them. */
   async #sort(batch: readonly Leaf[]): Promise<void> {
-    const whole = await this.#owner.nameWhole(new Map(batch.map(({ key, bytes }) => [key, bytes])))
-    for (const leaf of batch) {
-      if (whole.has(leaf.key)) this.#owner.pool.give(leaf.bytes.buffer)
+    const blocks = new Map(batch.map(({ key, bytes }) => [key, bytes]))
+    const whole = await this.#owner.nameWhole(blocks)
+    for (const { cid, key, bytes: before } of batch) {
+      const bytes = blocks.get(key) ?? before
+      if (whole.has(key)) this.#owner.pool.give(bytes.buffer)
       else {
-        this.#pending.push(leaf)
-        this.#pendingBytes += leaf.bytes.byteLength
+        this.#pending.push({ cid, key, bytes })
+        this.#pendingBytes += bytes.byteLength
       }
     }
     if (this.#pack === undefined && this.#pendingBytes < PACK_MIN_BYTES) return

@@ -5,7 +5,7 @@ import type { CatalogChange, Committed, KeptContent } from '../catalog/commit.ts
 import type { Held } from '../catalog/locks.ts'
 import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference, type SealedPack } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
-import { POOLED_CHUNKS, WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, POOLED_CHUNKS, WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockSink, LeafSink } from './blocks.ts'
 import { Batches } from './batches.ts'
@@ -38,6 +38,7 @@ export class Writer implements BlockSink {
   readonly #leaves: PackedLeaves[] = []
   readonly #packs: { id: string; sealed?: Promise<SealedPack> }[] = []
   #pool: BufferPool | undefined
+  #lastWereHere = false
 
   private constructor(store: LocalBlockstore, owner: PendingOwner, lock: Held, signal: AbortSignal | undefined) {
     this.#store = store
@@ -64,7 +65,7 @@ export class Writer implements BlockSink {
   async leaves(): Promise<LeafSink | undefined> {
     const lanes = await this.#store.packLanes()
     if (lanes === undefined) return undefined
-    this.#pool ??= new BufferPool(POOLED_CHUNKS)
+    this.#pool ??= new BufferPool(CHUNK_SIZE_BYTES, POOLED_CHUNKS)
     const leaves = new PackedLeaves({
       lanes,
       pool: this.#pool,
@@ -124,7 +125,7 @@ export class Writer implements BlockSink {
       keys.forEach((key, index) => {
         if (!this.#named.has(key)) asked.set(key, sizes[index] ?? -1)
       })
-      const here = await this.#batches.nameHere(asked)
+      const { here } = await this.#batches.nameHere(asked)
       for (const key of here) this.#named.set(key, asked.get(key) ?? -1)
       return keys.map((key, index) => this.#named.has(key) || cids[index]?.multihash.code === IDENTITY)
     })
@@ -224,14 +225,15 @@ export class Writer implements BlockSink {
   }
 
   /** Names those that are here, and answers which of them lie whole. Those that don't are noted, so that the commit points at the new ones. */
-  async #nameWhole(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>> {
-    const present = await this.#store.hasKeys([...blocks.keys()])
-    // Looked at without a lock first: of a new file nothing is here, and there is nothing to name.
-    if (!present.includes(true)) return new Set()
+  async #nameWhole(blocks: Map<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>> {
+    // Looked at without a lock first: of a new file nothing is here, and there is nothing to name. Where the last leaves were, these are likely to be.
+    if (!this.#lastWereHere && (await this.#store.lookUp([...blocks.keys()])).here.size === 0) return new Set()
     return this.#enqueue(async () => {
-      const here = await this.#batches.nameHere(new Map([...blocks].map(([key, bytes]) => [key, bytes.byteLength])))
+      const { here, rows } = await this.#batches.nameHere(new Map([...blocks].map(([key, bytes]) => [key, bytes.byteLength])))
+      this.#lastWereHere = here.size > 0
       const candidates = new Map([...blocks].filter(([key]) => here.has(key)))
-      const whole = await this.#store.compare(candidates, { recordsOnly: false })
+      const whole = await this.#store.compare(candidates, rows)
+      for (const [key, bytes] of candidates) blocks.set(key, bytes)
       const spoilt = [...here].filter((key) => !whole.has(key))
       if (spoilt.length > 0) await this.#store.catalog.noteDamaged(spoilt)
       return whole

@@ -127,7 +127,8 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
   const wanted = new Map<string, CID>()
   for (const part of parts) if (part.own?.data === undefined) wanted.set(part.cid.toString(), part.cid)
   const cids = [...wanted.values()]
-  const answers = cids.length === 0 ? [] : await source.getMany(cids, { signal: options.signal, verify: options.verify, views: true })
+  const answers =
+    cids.length === 0 ? [] : await source.getMany(cids, { signal: options.signal, verify: options.verify, views: true, pool: options.pool })
   const blocks = new Map([...wanted.keys()].map((key, index) => [key, answers[index]]))
   const given = new Set<string>()
   const pieces: Bytes[] = []

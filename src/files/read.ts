@@ -1,7 +1,9 @@
 // Ranges of a file: as pieces, as one array, as a stream.
 import type { CID } from 'multiformats/cid'
 import type { BlockSource } from '../blocks/blocks.ts'
+import { BufferPool } from '../blocks/buffer-pool.ts'
 import { NotSupportedError } from '../errors.ts'
+import { PACK_RUN_BYTES, POOLED_RUNS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
 import { partsOf, type FileLayout, type LayoutOptions } from './layout.ts'
@@ -75,12 +77,15 @@ export async function readInto(
 ): Promise<Bytes> {
   const [from, to] = clamp(layout, offset, length)
   const result = allocate(to - from)
+  const pool = new BufferPool(PACK_RUN_BYTES, POOLED_RUNS)
   let bytes = 0
-  for await (const pieces of readAhead(source, layout, from, to, options)) {
+  for await (const pieces of readAhead(source, layout, from, to, { ...options, pool })) {
     for (const piece of pieces) {
       result.set(piece, bytes)
       bytes += piece.byteLength
     }
+    // What was copied is read into again. Neighbours share a buffer, so these go back when all of a window are done.
+    for (const piece of pieces) pool.give(piece.buffer)
     options.onProgress?.(bytes)
   }
   return result

@@ -179,7 +179,7 @@ export class SessionBlockstore implements Blockstore {
     this.#turn = undefined
     const work = this.#store.locks.shared(async () => {
       if (puts.size > 0) await this.#batches.write(puts)
-      const here = asks.size > 0 ? await this.#batches.nameHere(new Map([...asks].map((key) => [key, -1]))) : new Set<BlockKey>()
+      const here = asks.size > 0 ? (await this.#batches.nameHere(new Map([...asks].map((key) => [key, -1])))).here : new Set<BlockKey>()
       for (const key of [...puts.keys(), ...here]) this.#named.add(key)
       if (this.#puts.size === 0) await this.#batches.report()
       return here

@@ -157,9 +157,17 @@ export class Lanes {
     await lane?.call('drop', [pack])
   }
 
-  read(pack: string, runs: readonly Run[], hash: boolean): Promise<ReadRun[]> {
-    const bytes = runs.reduce((sum, run) => sum + run.lengths.reduce((length, piece) => length + piece, 0), 0)
-    return this.#idlest(bytes).call('read', [this.#folder, pack, runs, hash], { bytes })
+  /** `buffer` is given away, and comes back in the answer where it has the size. */
+  read(pack: string, run: Run, options: { hash: boolean; buffer?: ArrayBuffer | undefined }): Promise<ReadRun> {
+    const bytes = run.lengths.reduce((sum, length) => sum + length, 0)
+    const transfer = options.buffer === undefined ? [] : [options.buffer]
+    return this.#idlest(bytes).call('read', [this.#folder, pack, run, options], { transfer, bytes })
+  }
+
+  /** Whether the bytes at each place of a pack are those of the buffer. The buffers come back. */
+  compare(pack: string, places: readonly number[], buffers: ArrayBuffer[]): Promise<{ buffers: ArrayBuffer[]; same: boolean[] }> {
+    const bytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0)
+    return this.#idlest(bytes).call('compare', [this.#folder, pack, places, buffers], { transfer: buffers, bytes })
   }
 
   /** Closes what was opened for reading. */

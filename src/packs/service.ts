@@ -6,7 +6,7 @@ export type Buffer = ArrayBuffer
 /** The folder of one storage's packs, from the root of the origin's private file system. */
 export type Folder = readonly string[]
 
-/** A contiguous part of a pack, and the lengths of the pieces in it that are hashed one by one. */
+/** A contiguous part of a pack, and the lengths of the pieces in it, which are hashed one by one. */
 export interface Run {
   at: number
   lengths: readonly number[]
@@ -36,7 +36,10 @@ export interface Service {
   seal(pack: string): Promise<number>
   /** Closes without a promise. */
   drop(pack: string): Promise<void>
-  read(folder: Folder, pack: string, runs: readonly Run[], hash: boolean): Promise<ReadRun[]>
+  /** `buffer` is read into where it has just the size. */
+  read(folder: Folder, pack: string, run: Run, options: { hash: boolean; buffer?: Buffer | undefined }): Promise<ReadRun>
+  /** Whether the bytes at each place are those of the buffer. */
+  compare(folder: Folder, pack: string, places: readonly number[], buffers: Buffer[]): Promise<{ buffers: Buffer[]; same: boolean[] }>
   /** Closes what was opened for reading. */
   release(pack: string): Promise<void>
   hash(buffers: Buffer[]): Promise<{ buffers: Buffer[]; digests: Buffer[] }>
@@ -108,6 +111,23 @@ export function createService(): Service {
     }
     return done
   }
+  const readerOf = (folder: Folder, pack: string): Promise<SyncHandle> => {
+    const open = reading.get(pack)
+    if (open !== undefined) return open
+    const opening = fileOf(folder, pack, false).then((file) => file.createSyncAccessHandle({ mode: 'read-only' }))
+    reading.set(pack, opening)
+    opening.catch(() => reading.delete(pack))
+    return opening
+  }
+  let scratch = new Uint8Array(0)
+  /** Whole 32-bit words, then the rest: both begin at the beginning of their buffers. */
+  const isSame = (a: Uint8Array<ArrayBuffer>, b: Uint8Array<ArrayBuffer>): boolean => {
+    const words = a.byteLength >>> 2
+    const [left, right] = [new Uint32Array(a.buffer, 0, words), new Uint32Array(b.buffer, 0, words)]
+    for (let index = 0; index < words; index++) if (left[index] !== right[index]) return false
+    for (let index = words << 2; index < a.byteLength; index++) if (a[index] !== b[index]) return false
+    return true
+  }
   const digest = (bytes: Uint8Array<ArrayBuffer>): Promise<Buffer> => crypto.subtle.digest('SHA-256', bytes)
 
   return {
@@ -162,24 +182,25 @@ export function createService(): Service {
       written.delete(pack)
       target?.handle.close()
     },
-    async read(folder, pack, runs, hash) {
-      let opening = reading.get(pack)
-      if (opening === undefined) {
-        opening = fileOf(folder, pack, false).then((file) => file.createSyncAccessHandle({ mode: 'read-only' }))
-        reading.set(pack, opening)
-        opening.catch(() => reading.delete(pack))
-      }
-      const handle = await opening
-      return Promise.all(
-        runs.map(async ({ at, lengths }) => {
-          const bytes = new Uint8Array(lengths.reduce((sum, length) => sum + length, 0))
-          const length = readAll(handle, bytes, at)
-          const digests: Promise<Buffer>[] = []
-          let from = 0
-          for (const piece of hash ? lengths : []) digests.push(digest(bytes.subarray(from, (from += piece))))
-          return { buffer: bytes.buffer, digests: await Promise.all(digests), length }
-        }),
-      )
+    async read(folder, pack, { at, lengths }, { hash, buffer }) {
+      const handle = await readerOf(folder, pack)
+      const size = lengths.reduce((sum, length) => sum + length, 0)
+      const bytes = buffer?.byteLength === size ? new Uint8Array(buffer) : new Uint8Array(size)
+      const length = readAll(handle, bytes, at)
+      const digests: Promise<Buffer>[] = []
+      let from = 0
+      for (const piece of hash ? lengths : []) digests.push(digest(bytes.subarray(from, (from += piece))))
+      return { buffer: bytes.buffer, digests: await Promise.all(digests), length }
+    },
+    async compare(folder, pack, places, buffers) {
+      const handle = await readerOf(folder, pack)
+      const same = buffers.map((buffer, index) => {
+        const size = buffer.byteLength
+        if (scratch.byteLength < size) scratch = new Uint8Array(size)
+        const stored = scratch.subarray(0, size)
+        return readAll(handle, stored, places[index] ?? 0) === size && isSame(stored, new Uint8Array(buffer))
+      })
+      return { buffers, same }
     },
     async release(pack) {
       const opening = reading.get(pack)
