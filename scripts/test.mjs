@@ -1,7 +1,8 @@
-// `npm test`: lint, format, types, then the three kinds of tests. The last line says how many passed and failed.
+// `npm test`: lint, format, types, then the tests: those of the storage twice, on records (`browser`) and on packs (`packs`). The last line says how
+// many passed and failed.
 //
-//   npm test -- --only unit             one step, or several: --only types,unit
-//   npm test -- --only browser catalog  the rest is given to vitest as filters on file names
+//   npm test -- --only unit                   one step, or several: --only types,unit
+//   npm test -- --only browser,packs damage   the rest is given to vitest as filters on file names
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,6 +26,10 @@ const STEPS = {
   browser: async () => {
     await findChromium()
     return tests('browser')
+  },
+  packs: async () => {
+    await findChromium()
+    return tests('packs')
   },
   e2e: async () => {
     await findChromium()

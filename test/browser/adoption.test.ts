@@ -6,8 +6,19 @@ import { createHeliaLight, type Helia } from 'helia'
 import { CID } from 'multiformats/cid'
 import { afterEach, describe, expect, it } from 'vitest'
 import { IPFSKitStorage } from '../../src/index.ts'
-import { bytesOf, flip } from './support/outside.ts'
-import { blockKeys, closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, track, within } from './support/stores.ts'
+import { bytesOf, flipRecord } from './support/outside.ts'
+import {
+  closeAll,
+  countAll,
+  freshName,
+  localStorageOf,
+  NOTHING,
+  randomBytes,
+  recordKeys,
+  same,
+  storageOf,
+  within,
+} from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const QUIET = { gateways: [], delegatedRouters: [] }
@@ -74,7 +85,7 @@ async function writtenByStock(): Promise<Adopted> {
     return { pinned: pinned.toString(), unpinned: unpinned.toString(), directory: directory.toString() }
   })
   files.set(cids.pinned, first).set(cids.unpinned, second)
-  return { cacheDir, blocks, files, ...cids, before: (await blockKeys(blocks)).toSorted() }
+  return { cacheDir, blocks, files, ...cids, before: (await recordKeys(blocks)).toSorted() }
 }
 
 function adopt({ cacheDir, blocks }: Adopted): IPFSKitStorage {
@@ -115,7 +126,7 @@ describe('a database of stock Helia', () => {
     // Reading makes nothing ours.
     expect(await storage.listFiles()).toEqual([])
     expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
-    expect((await blockKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
+    expect((await recordKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
     await storage.close()
     await expectAllByStock(adopted)
   })
@@ -125,10 +136,10 @@ describe('a database of stock Helia', () => {
     const storage = adopt(adopted)
     const bytes = adopted.files.get(adopted.pinned) ?? new Uint8Array(0)
     expect(await storage.store(bytes, { filename: 'again' })).toBe(adopted.pinned)
-    expect((await blockKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
+    expect((await recordKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
     // Shares two leaves with what was there.
     const own = await storage.store([bytes.slice(0, 2 * MIB), new TextEncoder().encode('and more')])
-    expect(await blockKeys(adopted.blocks)).toHaveLength(adopted.before.length + 2)
+    expect(await recordKeys(adopted.blocks)).toHaveLength(adopted.before.length + 2)
     expect((await storage.getBackendStatus()).usage).toMatchObject({ files: 2, blocks: 2 })
     await storage.pin(adopted.unpinned)
     expect((await storage.verify()).damaged).toEqual([])
@@ -137,7 +148,7 @@ describe('a database of stock Helia', () => {
     expect(await storage.delete(own)).toBe(true)
     expect(await storage.unpin(adopted.unpinned)).toBe(true)
     await storage.gc()
-    expect((await blockKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
+    expect((await recordKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
     expect(await rows(adopted.cacheDir)).toEqual([0, 0])
     expect((await storage.getBackendStatus()).usage).toMatchObject({ files: 0, blocks: 0, bytes: 0 })
     await storage.close()
@@ -152,7 +163,7 @@ describe('a database of stock Helia', () => {
       for (const { cid } of await storage.listFiles()) await storage.delete(cid)
       await storage.gc()
       await storage.close()
-      expect((await blockKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
+      expect((await recordKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
     }
     await expectAllByStock(adopted)
   })
@@ -189,7 +200,7 @@ describe('a database of stock Helia', () => {
     await storage.store('ours')
     await storage.close()
     await IPFSKitStorage.destroy(adopted.cacheDir)
-    expect(await blockKeys(adopted.blocks)).toHaveLength(adopted.before.length + 1)
+    expect(await recordKeys(adopted.blocks)).toHaveLength(adopted.before.length + 1)
     const again = adopt(adopted)
     expect(await again.listFiles()).toEqual([])
     for (const [cid, bytes] of adopted.files) expect(same(await again.retrieve(cid), bytes)).toBe(true)
@@ -197,9 +208,7 @@ describe('a database of stock Helia', () => {
 
   it('is collected harmlessly by a Helia of ours', async () => {
     const adopted = await writtenByStock()
-    const storage = await track(
-      new IPFSKitStorage({ cacheDir: adopted.cacheDir, config: { blocksDatabase: adopted.blocks, ipfs: QUIET } }),
-    ).ready()
+    const storage = await storageOf({ cacheDir: adopted.cacheDir, config: { blocksDatabase: adopted.blocks, ipfs: QUIET } }).ready()
     const node = (await storage.helia()) as Helia
     expect(
       same(await bytesOf(unixfs(node).cat(CID.parse(adopted.unpinned))), adopted.files.get(adopted.unpinned) ?? new Uint8Array(0)),
@@ -208,14 +217,14 @@ describe('a database of stock Helia', () => {
     await node.gc()
     await storage.gc()
     await storage.close()
-    expect((await blockKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
+    expect((await recordKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
     await expectAllByStock(adopted)
   })
 
   it('is healed where it is damaged, and what was healed stays foreign', async () => {
     const adopted = await writtenByStock()
     const storage = adopt(adopted)
-    await flip(adopted.blocks, adopted.unpinned)
+    await flipRecord(adopted.blocks, adopted.unpinned)
     await expect(storage.retrieve(adopted.unpinned)).rejects.toMatchObject({ name: 'IntegrityError', cid: adopted.unpinned })
     await storage.store(adopted.files.get(adopted.unpinned) ?? new Uint8Array(0))
     await storage.delete(adopted.unpinned)

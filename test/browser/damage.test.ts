@@ -4,17 +4,17 @@ import { decode } from '@ipld/dag-pb'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
 import { CarError, IntegrityError, IPFSKitStorage, UnavailableError } from '../../src/index.ts'
 import { clearGateway, flip, gather, lose, nextEvent, readBlock, upload } from './support/outside.ts'
-import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, track } from './support/stores.ts'
+import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, storageOf, TIER } from './support/stores.ts'
 
 const MIB = 1024 * 1024
-const SIZE = 3 * MIB + 100
+const SIZE = 5 * MIB + 100
+/** Five whole leaves, one of 100 bytes, and their root. */
+const BLOCKS = 7
 
 afterEach(closeAll)
 
 interface Stored {
   name: string
-  /** `<name>/blocks` */
-  blocks: string
   storage: IPFSKitStorage
   cid: string
   bytes: Uint8Array<ArrayBuffer>
@@ -26,9 +26,12 @@ async function stored(): Promise<Stored> {
   const storage = localStorageOf({ cacheDir: name })
   const bytes = randomBytes(SIZE)
   const cid = await storage.store(bytes, { filename: 'file' })
-  const root = await readBlock(`${name}/blocks`, cid)
+  expect(await countAll(name)).toMatchObject(
+    TIER === 'packs' ? { records: 1, packed: BLOCKS - 1, packs: 1, packFiles: 1 } : { records: BLOCKS, packed: 0, packs: 0, packFiles: 0 },
+  )
+  const root = await readBlock(name, cid)
   const leaves = decode(root ?? new Uint8Array(0)).Links.map((link) => link.Hash.toString())
-  return { name, blocks: `${name}/blocks`, storage, cid, bytes, leaves }
+  return { name, storage, cid, bytes, leaves }
 }
 
 async function rejection(promise: Promise<unknown>): Promise<unknown> {
@@ -53,7 +56,7 @@ async function drain(stream: ReadableStream<Uint8Array> | null): Promise<{ bytes
 /** The answer, or the drained stream's error, of everything that reads the file. */
 async function readAll(storage: IPFSKitStorage, cid: string): Promise<unknown[]> {
   const [stream, car] = [await rejectionOrStream(storage.stream(cid)), await rejectionOrStream(storage.exportCar(cid))]
-  return [await rejection(storage.retrieve(cid)), stream, await rejection(storage.blob(cid)), car]
+  return [await rejection(storage.retrieve(cid)), stream, await rejection(storage.blob(cid, { verify: true })), car]
 }
 
 async function rejectionOrStream(promise: Promise<ReadableStream<Uint8Array> | null>): Promise<unknown> {
@@ -72,13 +75,20 @@ function expectIntegrity(errors: readonly unknown[], cid: string): void {
 }
 
 describe('one flipped byte', () => {
-  it.each([0, 1, 3])('in leaf %i is an IntegrityError that names it', async (index) => {
-    const { storage, blocks, cid, leaves, bytes } = await stored()
+  it.each([0, 1, 5])('in leaf %i is an IntegrityError that names it', async (index) => {
+    const { storage, name, cid, leaves, bytes } = await stored()
     const leaf = leaves[index] ?? ''
     const damaged = gather(storage, 'damaged')
-    await flip(blocks, leaf, 50)
+    await flip(name, leaf, 50)
     expectIntegrity(await readAll(storage, cid), leaf)
     expect(damaged).toContainEqual({ cid, block: leaf })
+    if (TIER === 'records') expectIntegrity([await rejection(storage.blob(cid))], leaf)
+    else {
+      // Read by the browser itself, as it lies there.
+      const wrong = bytes.slice()
+      wrong[index * MIB + 50] = (wrong[index * MIB + 50] ?? 0) ^ 1
+      expect(same(new Uint8Array((await (await storage.blob(cid))?.arrayBuffer()) ?? new ArrayBuffer(0)), wrong)).toBe(true)
+    }
     // The rest is what it was, and no byte of a stream is wrong.
     const other = index === 0 ? 1 : 0
     expect(same(await storage.retrieve(cid, { offset: other * MIB, length: MIB }), bytes.subarray(other * MIB, (other + 1) * MIB))).toBe(
@@ -88,15 +98,15 @@ describe('one flipped byte', () => {
     expect(same(read.bytes, bytes.subarray(0, read.bytes.length))).toBe(true)
     expect(read.bytes.length).toBeLessThanOrEqual(index * MIB)
     expect(await storage.exists(cid)).toBe(false)
-    const lost = index === 3 ? 100 : MIB
+    const lost = index === 5 ? 100 : MIB
     expect(await storage.listFiles()).toMatchObject([{ cid, state: 'damaged', size: SIZE, localBytes: SIZE - lost }])
-    expect(await storage.stat(cid)).toMatchObject({ blocks: 5, localBlocks: 4 })
+    expect(await storage.stat(cid)).toMatchObject({ blocks: BLOCKS, localBlocks: BLOCKS - 1 })
   })
 
   it('in a DAG node is an IntegrityError that names it', async () => {
-    const { storage, blocks, cid } = await stored()
+    const { storage, name, cid } = await stored()
     const damaged = gather(storage, 'damaged')
-    await flip(blocks, cid, 20)
+    await flip(name, cid, 20)
     expectIntegrity([...(await readAll(storage, cid)), await rejection(storage.retrieve(cid, { offset: 5, length: 1 }))], cid)
     expectIntegrity([await rejection(storage.stat(cid))], cid)
     expect(damaged).toContainEqual({ cid, block: cid })
@@ -108,20 +118,20 @@ describe('one flipped byte', () => {
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
     const root = await storage.storeDirectory([
-      { path: 'a/b.bin', data: randomBytes(2 * MIB) },
+      { path: 'a/b.bin', data: randomBytes(5 * MIB) },
       { path: 'c.txt', data: 'c' },
     ])
     const [folder, text] = (await storage.listDirectory(root)) ?? []
     const [file] = (await storage.listDirectory(`${root}/a`)) ?? []
     for (const block of [root, folder?.cid ?? '', file?.cid ?? '']) {
-      await flip(`${name}/blocks`, block, 10)
+      await flip(name, block, 10)
       expectIntegrity([await rejection(storage.retrieve(`${root}/a/b.bin`))], block)
       if (block !== file?.cid) expectIntegrity([await rejection(storage.listDirectory(`${root}/a`))], block)
       const error = await rejectionOrStream(storage.exportCar(root))
       expectIntegrity([error], block)
       expect((await storage.verify(root)).damaged).toContainEqual({ cid: root, block })
-      await flip(`${name}/blocks`, block, 10)
-      expect((await storage.retrieve(`${root}/a/b.bin`))?.length).toBe(2 * MIB)
+      await flip(name, block, 10)
+      expect((await storage.retrieve(`${root}/a/b.bin`))?.length).toBe(5 * MIB)
     }
     expect(new TextDecoder().decode((await storage.retrieve(text?.cid ?? '')) ?? undefined)).toBe('c')
   })
@@ -130,19 +140,19 @@ describe('one flipped byte', () => {
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
     const cid = await storage.store('hello world')
-    await flip(`${name}/blocks`, cid)
+    await flip(name, cid)
     expectIntegrity(await readAll(storage, cid), cid)
   })
 
   it('is found by verify(), of one content and of all', async () => {
-    const { storage, blocks, cid, leaves } = await stored()
+    const { storage, name, cid, leaves } = await stored()
     const other = await storage.store('other')
     const [first, , third] = leaves
-    await flip(blocks, first ?? '')
-    await flip(blocks, third ?? '')
+    await flip(name, first ?? '')
+    await flip(name, third ?? '')
     const event = nextEvent(storage, 'damaged')
     const verdict = await storage.verify(cid)
-    expect(verdict).toMatchObject({ blocks: 3 })
+    expect(verdict).toMatchObject({ blocks: BLOCKS - 2 })
     expect(verdict.damaged.map(({ block }) => block).toSorted()).toEqual([first, third].toSorted())
     expect(verdict.damaged.every((one) => one.cid === cid)).toBe(true)
     expect((await event).cid).toBe(cid)
@@ -152,9 +162,9 @@ describe('one flipped byte', () => {
   })
 
   it('is seen by another storage of the same name', async () => {
-    const { storage, name, blocks, cid, leaves } = await stored()
+    const { storage, name, cid, leaves } = await stored()
     const other = localStorageOf({ cacheDir: name })
-    await flip(blocks, leaves[1] ?? '')
+    await flip(name, leaves[1] ?? '')
     await storage.verify()
     expect(await storage.pin(cid)).toBe(false)
     expect((await other.listFiles())[0]?.state).toBe('damaged')
@@ -162,8 +172,8 @@ describe('one flipped byte', () => {
   })
 
   it('is answered where the caller asks not to verify, and noted nowhere', async () => {
-    const { storage, blocks, cid, leaves, bytes } = await stored()
-    await flip(blocks, leaves[0] ?? '', 7)
+    const { storage, name, cid, leaves, bytes } = await stored()
+    await flip(name, leaves[0] ?? '', 7)
     const wrong = bytes.slice()
     wrong[7] = (wrong[7] ?? 0) ^ 1
     expect(same(await storage.retrieve(cid, { verify: false }), wrong)).toBe(true)
@@ -173,9 +183,9 @@ describe('one flipped byte', () => {
   })
 
   it('goes with its content', async () => {
-    const { storage, name, blocks, cid, leaves } = await stored()
-    await flip(blocks, leaves[0] ?? '')
-    await flip(blocks, cid)
+    const { storage, name, cid, leaves } = await stored()
+    await flip(name, leaves[0] ?? '')
+    await flip(name, cid)
     await storage.verify()
     expect(await storage.delete(cid)).toBe(true)
     expect(await countAll(name)).toEqual(NOTHING)
@@ -205,8 +215,8 @@ describe('one flipped byte', () => {
 
 describe('a lost block', () => {
   it('is nowhere to be had, and listed as damage', async () => {
-    const { storage, blocks, cid, leaves, bytes } = await stored()
-    await lose(blocks, leaves[1] ?? '')
+    const { storage, name, cid, leaves, bytes } = await stored()
+    await lose(name, leaves[1] ?? '')
     expect(await storage.retrieve(cid)).toBe(null)
     expect(await storage.blob(cid)).toBe(null)
     expect(same(await storage.retrieve(cid, { length: MIB }), bytes.subarray(0, MIB))).toBe(true)
@@ -221,8 +231,8 @@ describe('a lost block', () => {
     const storage = localStorageOf({ cacheDir: name })
     const bytes = randomBytes(40 * MIB)
     const cid = await storage.store(bytes)
-    const leaves = decode((await readBlock(`${name}/blocks`, cid)) ?? new Uint8Array(0)).Links.map((link) => link.Hash.toString())
-    await lose(`${name}/blocks`, leaves[39] ?? '')
+    const leaves = decode((await readBlock(name, cid)) ?? new Uint8Array(0)).Links.map((link) => link.Hash.toString())
+    await lose(name, leaves[39] ?? '')
     const read = await drain(await storage.stream(cid))
     expect(read.error).toBeInstanceOf(UnavailableError)
     expect(read.error).toMatchObject({ cid })
@@ -235,25 +245,25 @@ describe('storing it again', () => {
   it.each<[string, (one: Stored) => Promise<void>]>([
     [
       'a flipped leaf that was found',
-      async ({ storage, blocks, cid, leaves }) => {
-        await flip(blocks, leaves[1] ?? '')
+      async ({ storage, name, cid, leaves }) => {
+        await flip(name, leaves[1] ?? '')
         await rejection(storage.retrieve(cid))
       },
     ],
-    ['a flipped leaf that nobody found', async ({ blocks, leaves }) => flip(blocks, leaves[1] ?? '')],
-    ['a lost leaf', async ({ blocks, leaves }) => lose(blocks, leaves[1] ?? '')],
+    ['a flipped leaf that nobody found', async ({ name, leaves }) => flip(name, leaves[1] ?? '')],
+    ['a lost leaf', async ({ name, leaves }) => lose(name, leaves[1] ?? '')],
     [
       'a flipped DAG node that was found',
-      async ({ storage, blocks, cid }) => {
-        await flip(blocks, cid, 3)
+      async ({ storage, name, cid }) => {
+        await flip(name, cid, 3)
         await rejection(storage.retrieve(cid))
       },
     ],
-    ['a lost DAG node', async ({ blocks, cid }) => lose(blocks, cid)],
+    ['a lost DAG node', async ({ name, cid }) => lose(name, cid)],
     [
       'everything that was found',
-      async ({ storage, blocks, cid, leaves }) => {
-        for (const block of [...leaves, cid]) await flip(blocks, block)
+      async ({ storage, name, cid, leaves }) => {
+        for (const block of [...leaves, cid]) await flip(name, block)
         await storage.verify()
       },
     ],
@@ -263,19 +273,21 @@ describe('storing it again', () => {
     await spoil(one)
     expect(await storage.store(bytes, { filename: 'file' })).toBe(cid)
     expect(same(await storage.retrieve(cid), bytes)).toBe(true)
-    expect(await storage.verify()).toEqual({ blocks: 5, bytes: expect.any(Number), damaged: [] })
+    expect(await storage.verify()).toEqual({ blocks: BLOCKS, bytes: expect.any(Number), damaged: [] })
     expect(await storage.listFiles()).toMatchObject([{ state: 'whole', localBytes: SIZE }])
-    expect(await countAll(name)).toMatchObject({ blocks: 5, damaged: 0 })
+    const counts = await countAll(name)
+    expect(counts).toMatchObject({ blocks: BLOCKS, damaged: 0 })
+    expect(counts.records + counts.packed).toBe(BLOCKS)
     await storage.delete(cid)
     expect(await countAll(name)).toEqual(NOTHING)
   })
 
   it('as a CAR makes it whole as well', async () => {
-    const { storage, blocks, cid, bytes, leaves } = await stored()
+    const { storage, name, cid, bytes, leaves } = await stored()
     const car = await new Response(await storage.exportCar(cid)).blob()
-    await flip(blocks, leaves[0] ?? '')
+    await flip(name, leaves[0] ?? '')
     await rejection(storage.retrieve(cid))
-    await lose(blocks, leaves[2] ?? '')
+    await lose(name, leaves[2] ?? '')
     await storage.importCar(car, { filename: 'file' })
     expect(same(await storage.retrieve(cid), bytes)).toBe(true)
     expect((await storage.listFiles()).map((file) => file.state)).toEqual(['whole'])
@@ -285,22 +297,22 @@ describe('storing it again', () => {
 describe('the network', () => {
   const gateway = inject('gatewayBlocks')
   const open = (name: string, url = gateway): IPFSKitStorage =>
-    track(new IPFSKitStorage({ cacheDir: name, config: { ipfs: { gateways: [url], delegatedRouters: [], retrieveTimeoutMs: 5_000 } } }))
+    storageOf({ cacheDir: name, config: { ipfs: { gateways: [url], delegatedRouters: [], retrieveTimeoutMs: 5_000 } } })
 
   beforeEach(() => clearGateway(gateway))
 
   it.each(['leaf', 'root'])('replaces a damaged %s', async (which) => {
-    const { storage, name, blocks, cid, bytes, leaves } = await stored()
-    await upload(gateway, blocks)
+    const { storage, name, cid, bytes, leaves } = await stored()
+    await upload(gateway, name)
     await storage.close()
     const block = which === 'leaf' ? (leaves[1] ?? '') : cid
-    await flip(blocks, block, 30)
+    await flip(name, block, 30)
     const online = open(name)
     const repaired = gather(online, 'repaired')
     expectIntegrity([await rejection(online.retrieve(cid, { localOnly: true }))], block)
     expect(same(await online.retrieve(cid), bytes)).toBe(true)
     expect(repaired).toEqual([{ cid, block, from: 'ipfs' }])
-    expect(await online.verify()).toMatchObject({ blocks: 5, damaged: [] })
+    expect(await online.verify()).toMatchObject({ blocks: BLOCKS, damaged: [] })
     expect(await online.listFiles()).toMatchObject([{ filename: 'file', state: 'whole', localBytes: SIZE }])
     await online.close()
     const offline = localStorageOf({ cacheDir: name })
@@ -310,10 +322,10 @@ describe('the network', () => {
   })
 
   it('replaces a lost leaf', async () => {
-    const { storage, name, blocks, cid, bytes, leaves } = await stored()
-    await upload(gateway, blocks)
+    const { storage, name, cid, bytes, leaves } = await stored()
+    await upload(gateway, name)
     await storage.close()
-    await lose(blocks, leaves[0] ?? '')
+    await lose(name, leaves[0] ?? '')
     const online = open(name)
     expect(same((await drain(await online.stream(cid))).bytes, bytes)).toBe(true)
     await online.close()
@@ -323,10 +335,10 @@ describe('the network', () => {
   it.each(['gatewayCorrupt', 'gateway404', 'gateway500'] as const)(
     'that has no right block (%s) leaves the damage an IntegrityError',
     async (server) => {
-      const { storage, name, blocks, cid, leaves } = await stored()
-      await upload(gateway, blocks)
+      const { storage, name, cid, leaves } = await stored()
+      await upload(gateway, name)
       await storage.close()
-      await flip(blocks, leaves[2] ?? '')
+      await flip(name, leaves[2] ?? '')
       const online = open(name, inject(server))
       expectIntegrity([await rejection(online.retrieve(cid)), await rejectionOrStream(online.stream(cid))], leaves[2] ?? '')
       expect(await online.listFiles()).toMatchObject([{ state: 'damaged' }])
@@ -334,8 +346,8 @@ describe('the network', () => {
   )
 
   it('that sends other bytes than asked for is an UnavailableError, and nothing is kept', async () => {
-    const { blocks, cid } = await stored()
-    await upload(gateway, blocks)
+    const { name: source, cid } = await stored()
+    await upload(gateway, source)
     const name = freshName()
     const online = open(name, inject('gatewayCorrupt'))
     const error = await rejection(online.retrieve(cid))

@@ -4,7 +4,19 @@ import type { Helia } from 'helia'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { ClosedError, DatabaseError, IPFSKitStorage, type ContentStorage } from '../../src/index.ts'
 import { bytesOf, gather, nextEvent } from './support/outside.ts'
-import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, rawOpen, same, track, within } from './support/stores.ts'
+import {
+  closeAll,
+  countAll,
+  freshName,
+  localStorageOf,
+  NOTHING,
+  randomBytes,
+  rawOpen,
+  same,
+  storageOf,
+  tiered,
+  within,
+} from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const HELLO = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
@@ -158,7 +170,7 @@ describe('destroy()', () => {
 
   it('goes past a Helia that runs', async () => {
     const name = freshName()
-    const storage = await track(new IPFSKitStorage({ cacheDir: name, ...QUIET })).ready()
+    const storage = await storageOf({ cacheDir: name, ...QUIET }).ready()
     const node = (await storage.helia()) as Helia
     await unixfs(node).addBytes(randomBytes(MIB + 1), { profile: 'unixfs-v1-2025' })
     await IPFSKitStorage.destroy(name)
@@ -459,7 +471,7 @@ describe('close()', () => {
 
   it('may come before the databases are open', async () => {
     const name = freshName()
-    const storage = new IPFSKitStorage({ cacheDir: name, ...QUIET })
+    const storage = new IPFSKitStorage(tiered({ cacheDir: name, ...QUIET }))
     const storing = rejection(storage.store('x'))
     await storage.close()
     expect(await storing).toBeInstanceOf(ClosedError)

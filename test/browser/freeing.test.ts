@@ -5,7 +5,7 @@ import { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
 import { CarError, IPFSKitStorage, PinnedError, type Source } from '../../src/index.ts'
 import { ageSessions, bytesOf, clearGateway, keyOf, ownersOfKind, seeded, upload } from './support/outside.ts'
-import { blockKeys, closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, track } from './support/stores.ts'
+import { blockKeys, closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, storageOf } from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const QUIET = { config: { ipfs: { gateways: [], delegatedRouters: [] } } }
@@ -14,7 +14,7 @@ const PROFILE = { profile: 'unixfs-v1-2025' } as const
 afterEach(closeAll)
 
 async function withNode(cacheDir: string): Promise<{ storage: IPFSKitStorage; node: Helia }> {
-  const storage = await track(new IPFSKitStorage({ cacheDir, ...QUIET })).ready()
+  const storage = await storageOf({ cacheDir, ...QUIET }).ready()
   return { storage, node: (await storage.helia()) as Helia }
 }
 
@@ -41,13 +41,13 @@ describe('nothing needed is freed', () => {
       { path: 'c', data: 'c' },
     ])
     const pinned = await storage.store('pinned', { pin: true })
-    const before = (await blockKeys(`${name}/blocks`)).toSorted()
+    const before = (await blockKeys(name)).toSorted()
     // What Helia read, was told to be here, or added beside an entry is as little its own.
     await bytesOf(unixfs(node).cat(CID.parse(file)))
     expect(await node.blockstore.has(CID.parse(file))).toBe(true)
     expect((await unixfs(node).addBytes(randomBytes(2 * MIB + 9, 1), PROFILE)).toString()).toBe(file)
     await node.gc()
-    expect((await blockKeys(`${name}/blocks`)).toSorted()).toEqual(before)
+    expect((await blockKeys(name)).toSorted()).toEqual(before)
     await expectWhole(storage)
     expect(await storage.exists(pinned)).toBe(true)
   })
@@ -263,7 +263,7 @@ describe('nothing needed is freed', () => {
     expect(failures).toEqual([])
     await both[1].gc()
     const needed = new Set((await both[0].listFiles()).flatMap((file) => contents.find(({ cid }) => cid === file.cid)?.keys ?? []))
-    expect((await blockKeys(`${name}/blocks`)).toSorted()).toEqual([...needed].toSorted())
+    expect((await blockKeys(name)).toSorted()).toEqual([...needed].toSorted())
     expect((await both[0].getBackendStatus()).usage).toMatchObject({ blocks: needed.size, files: (await both[0].listFiles()).length })
     expect([await ownersOfKind(name, 'writer'), await ownersOfKind(name, 'removal')]).toEqual([[], []])
     for (const { cid } of await both[0].listFiles()) await both[0].delete(cid, { force: true })
@@ -293,9 +293,9 @@ describe('everything unneeded is freed', () => {
     const source = localStorageOf()
     const bytes = randomBytes(2 * MIB + 5, 21)
     const cid = await source.store(bytes)
-    await upload(gateway, `${(await source.getBackendStatus()).cacheDir}/blocks`)
+    await upload(gateway, (await source.getBackendStatus()).cacheDir)
     const name = freshName()
-    const storage = track(new IPFSKitStorage({ cacheDir: name, ...fetching }))
+    const storage = storageOf({ cacheDir: name, ...fetching })
     expect(await storage.pin(cid)).toBe(true)
     expect((await storage.listFiles()).map((file) => [file.cid, file.state, file.pinned])).toEqual([[cid, 'whole', true]])
     expect((await countAll(name)).blocks).toBe(4)
@@ -508,7 +508,7 @@ async function sharingDirectories(): Promise<{ cid: string; entries: { path: str
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
     const cid = await storage.storeDirectory(entries)
-    contents.push({ cid, entries, keys: await blockKeys(`${name}/blocks`) })
+    contents.push({ cid, entries, keys: await blockKeys(name) })
     expect(contents.at(-1)?.keys).toContain(keyOf(cid))
   }
   return contents

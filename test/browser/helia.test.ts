@@ -4,7 +4,7 @@ import type { Helia } from 'helia'
 import { CID } from 'multiformats/cid'
 import { afterEach, describe, expect, it } from 'vitest'
 import { IPFSKitStorage } from '../../src/index.ts'
-import { closeAll, countAll, freshName, localStorageOf, randomBytes, same, track } from './support/stores.ts'
+import { closeAll, countAll, freshName, localStorageOf, randomBytes, same, storageOf } from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const QUIET = { config: { ipfs: { gateways: [], delegatedRouters: [] } } }
@@ -12,7 +12,7 @@ const QUIET = { config: { ipfs: { gateways: [], delegatedRouters: [] } } }
 afterEach(closeAll)
 
 async function running(cacheDir: string): Promise<{ storage: IPFSKitStorage; node: Helia }> {
-  const storage = await track(new IPFSKitStorage({ cacheDir, ...QUIET })).ready()
+  const storage = await storageOf({ cacheDir, ...QUIET }).ready()
   return { storage, node: (await storage.helia()) as Helia }
 }
 

@@ -4,7 +4,7 @@ import type { Helia } from 'helia'
 import { CID } from 'multiformats/cid'
 import { afterEach, describe, expect, it } from 'vitest'
 import { IPFSKitStorage } from '../../src/index.ts'
-import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, track } from './support/stores.ts'
+import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, storageOf } from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const QUIET = { config: { ipfs: { gateways: [], delegatedRouters: [] } } }
@@ -100,7 +100,7 @@ describe('a batch', () => {
 
   it("of Helia's session, and a write of its pins, wait for a step of a removal", async () => {
     const name = freshName()
-    const storage = await track(new IPFSKitStorage({ cacheDir: name, ...QUIET })).ready()
+    const storage = await storageOf({ cacheDir: name, ...QUIET }).ready()
     const node = (await storage.helia()) as Helia
     const mine = CID.parse(await storage.store('mine'))
     const work: (() => Promise<unknown>)[] = [
@@ -157,7 +157,7 @@ describe('a step of a removal', () => {
 
   it("of Helia's gc() waits for batches of writers", async () => {
     const name = freshName()
-    const storage = await track(new IPFSKitStorage({ cacheDir: name, ...QUIET })).ready()
+    const storage = await storageOf({ cacheDir: name, ...QUIET }).ready()
     const node = (await storage.helia()) as Helia
     const added = await unixfs(node).addBytes(randomBytes(100), { profile: 'unixfs-v1-2025' })
     const release = await hold(name, 'shared')

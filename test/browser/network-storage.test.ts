@@ -4,7 +4,7 @@ import type { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
 import { IPFSKitStorage, UnavailableError, type BackendStatus, type StorageConfig } from '../../src/index.ts'
 import { clearGateway, gather, lose, nextEvent, upload } from './support/outside.ts'
-import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, rawOpen, same, track } from './support/stores.ts'
+import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, rawOpen, same, storageOf } from './support/stores.ts'
 import type { GatewayStats } from '../setup/servers.ts'
 
 const MIB = 1024 * 1024
@@ -22,7 +22,7 @@ afterEach(closeAll)
 
 function online(gateway: string, name = freshName(), ipfs: StorageConfig['ipfs'] = {}): IPFSKitStorage {
   const settings = { gateways: [gateway], delegatedRouters: [], retrieveTimeoutMs: TIMEOUT_MS, ...ipfs }
-  return track(new IPFSKitStorage({ cacheDir: name, config: { ipfs: settings } }))
+  return storageOf({ cacheDir: name, config: { ipfs: settings } })
 }
 
 async function rejection(promise: Promise<unknown>): Promise<unknown> {
@@ -47,7 +47,7 @@ async function publish(): Promise<{ file: string; bytes: Uint8Array<ArrayBuffer>
     { path: 'models/small.txt', data: 'small' },
     { path: 'readme.txt', data: 'read me' },
   ])
-  await upload(blocks, `${name}/blocks`)
+  await upload(blocks, name)
   return { file, bytes, directory }
 }
 
@@ -182,8 +182,8 @@ describe('content that is nowhere', () => {
     const { cacheDir } = await source.getBackendStatus()
     const cid = await source.store(randomBytes(SIZE, 3))
     const leaf = await source.store(randomBytes(SIZE, 3).slice(3 * MIB))
-    await lose(`${cacheDir}/blocks`, leaf)
-    await upload(blocks, `${cacheDir}/blocks`)
+    await lose(cacheDir, leaf)
+    await upload(blocks, cacheDir)
     const name = freshName()
     const storage = online(blocks, name)
     expect(await storage.retrieve(cid)).toBe(null)
@@ -415,8 +415,8 @@ describe('the fallback', () => {
   })
 
   it('is chosen by enableIpfsKit and enableIpfs', async () => {
-    await expectFallback(track(new IPFSKitStorage({ cacheDir: freshName(), enableIpfsKit: false })), 'disabled')
-    await expectFallback(track(new IPFSKitStorage({ cacheDir: freshName(), config: { enableIpfs: false } })), 'disabled')
+    await expectFallback(storageOf({ cacheDir: freshName(), enableIpfsKit: false }), 'disabled')
+    await expectFallback(storageOf({ cacheDir: freshName(), config: { enableIpfs: false } }), 'disabled')
   })
 
   it.each(['1', 'true', 'yes', 'YES', true])('is chosen by globalThis.IPFS_KIT_DISABLE = %j', async (value) => {

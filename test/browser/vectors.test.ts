@@ -7,7 +7,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { IPFSKitStorage } from '../../src/index.ts'
 import vectors from '../fixtures/unixfs-vectors.json'
 import { Keystream, vectorNames } from './support/keystream.ts'
-import { closeAll, freshName, localStorageOf, randomBytes, same, track } from './support/stores.ts'
+import { closeAll, freshName, localStorageOf, randomBytes, same, storageOf } from './support/stores.ts'
 import { watchWrites } from './support/writes.ts'
 
 const MIB = 1024 * 1024
@@ -27,7 +27,7 @@ afterEach(closeAll)
 
 async function heliaStorageOf(cacheDir = freshName()): Promise<{ storage: IPFSKitStorage; fs: UnixFS; node: Helia }> {
   const options = { cacheDir, config: { ipfs: { gateways: [], delegatedRouters: [] } } }
-  const storage = await track(new IPFSKitStorage(options)).ready()
+  const storage = await storageOf(options).ready()
   const node = (await storage.helia()) as Helia
   return { storage, fs: unixfs(node), node }
 }

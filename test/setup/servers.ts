@@ -6,8 +6,10 @@ import { CID } from 'multiformats/cid'
 import type { TestProject } from 'vitest/node'
 
 declare module 'vitest' {
-  /** Base URLs without a slash at the end. */
+  /** URLs are bases without a slash at the end. */
   interface ProvidedContext {
+    /** Where the storages of this run keep the leaves of large files: vitest.config.ts says so for each project in a browser. */
+    tier: 'records' | 'packs'
     /** Answers 404 to everything. */
     gateway404: string
     /** Answers 500 to everything. */

@@ -3,9 +3,11 @@ import { base32upper } from 'multiformats/bases/base32'
 import { CID } from 'multiformats/cid'
 import * as Digest from 'multiformats/hashes/digest'
 import type { IPFSKitStorage, StorageEvents } from '../../../src/index.ts'
-import { blockKeys, within } from './stores.ts'
+import { blockKeys, packFolderOf, within } from './stores.ts'
 
 const EVENT_TIMEOUT_MS = 20_000
+/** Readers keep a pack open for a moment after they used it. */
+const LET_GO_TIMEOUT_MS = 20_000
 const DAY_MS = 24 * 60 * 60 * 1000
 
 /** The key of a block in blockstore-idb's layout. */
@@ -18,33 +20,101 @@ export function rawCidOf(key: string): CID {
   return CID.createV1(0x55, Digest.decode(base32upper.decoder.decode(key.slice(1))))
 }
 
-export async function readBlock(database: string, cid: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+/** Where in which pack a block lies. */
+export interface Place {
+  block: string
+  pack: string
+  offset: number
+  length: number
+}
+
+export async function placeOf(cacheDir: string, cid: string): Promise<Place | undefined> {
+  return (await within(`${cacheDir}/catalog`, 'packed', 'readonly', (rows) => rows.get(keyOf(cid)))) as Place | undefined
+}
+
+export async function packFile(cacheDir: string, pack: string): Promise<File> {
+  return (await packHandle(cacheDir, pack)).getFile()
+}
+
+async function packHandle(cacheDir: string, pack: string): Promise<FileSystemFileHandle> {
+  const folder = await packFolderOf(cacheDir)
+  if (folder === undefined) throw new Error(`'${cacheDir}' has no folder of packs`)
+  return folder.getFileHandle(pack)
+}
+
+/** Does something to a pack behind the storage's back, as soon as nobody has it open. */
+export async function spoilPack(cacheDir: string, pack: string, spoil: (to: FileSystemWritableFileStream) => Promise<void>): Promise<void> {
+  const handle = await packHandle(cacheDir, pack)
+  const writable = await onceLetGo(() => handle.createWritable({ keepExistingData: true }))
+  await spoil(writable)
+  await writable.close()
+}
+
+/** Removes a pack's file behind the storage's back, as soon as nobody has it open. */
+export async function losePack(cacheDir: string, pack: string): Promise<void> {
+  const folder = await packFolderOf(cacheDir)
+  await onceLetGo(async () => folder?.removeEntry(pack))
+}
+
+async function onceLetGo<T>(work: () => Promise<T>): Promise<T> {
+  for (const end = performance.now() + LET_GO_TIMEOUT_MS; ;) {
+    try {
+      return await work()
+    } catch (error) {
+      if ((error as DOMException).name !== 'NoModificationAllowedError' || performance.now() > end) throw error
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+  }
+}
+
+/** The record of a block in a database of blocks. */
+export async function readRecord(database: string, cid: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
   return (await within(database, database, 'readonly', (store) => store.get(keyOf(cid)))) as Uint8Array<ArrayBuffer> | undefined
 }
 
-/** Flips one bit of a block where it lies. */
-export async function flip(database: string, cid: string, at = 0): Promise<void> {
-  const bytes = await readBlock(database, cid)
+/** A block where it lies. */
+export async function readBlock(cacheDir: string, cid: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const place = await placeOf(cacheDir, cid)
+  if (place === undefined) return readRecord(`${cacheDir}/blocks`, cid)
+  const file = await packFile(cacheDir, place.pack)
+  return new Uint8Array(await file.slice(place.offset, place.offset + place.length).arrayBuffer())
+}
+
+/** Flips one bit of a record. */
+export async function flipRecord(database: string, cid: string, at = 0): Promise<void> {
+  const bytes = await readRecord(database, cid)
   if (bytes === undefined) throw new Error(`${cid} is not in ${database}`)
   bytes[at] = (bytes[at] ?? 0) ^ 1
   await within(database, database, 'readwrite', (store) => store.put(bytes, keyOf(cid)))
 }
 
-/** Loses a block. */
-export async function lose(database: string, cid: string): Promise<void> {
-  await within(database, database, 'readwrite', (store) => store.delete(keyOf(cid)))
+/** Flips one bit of a block where it lies. */
+export async function flip(cacheDir: string, cid: string, at = 0): Promise<void> {
+  const place = await placeOf(cacheDir, cid)
+  if (place === undefined) return flipRecord(`${cacheDir}/blocks`, cid, at)
+  const byte = (await readBlock(cacheDir, cid))?.[at] ?? 0
+  await spoilPack(cacheDir, place.pack, (pack) =>
+    pack.write({ type: 'write', position: place.offset + at, data: new Uint8Array([byte ^ 1]) }),
+  )
 }
 
-/** Brings every block of a database to the gateway of test/setup/servers.ts. */
-export async function upload(gateway: string, database: string): Promise<void> {
-  for (const key of await blockKeys(database)) {
-    const body = await within<Uint8Array<ArrayBuffer>>(
-      database,
-      database,
-      'readonly',
-      (store) => store.get(key) as IDBRequest<Uint8Array<ArrayBuffer>>,
-    )
-    const answer = await fetch(`${gateway}/block/${rawCidOf(key).toString()}`, { method: 'PUT', body })
+/** Loses a block: its record, or its row of the index of packs, as an opening drops it where the pack is short. */
+export async function lose(cacheDir: string, cid: string): Promise<void> {
+  const place = await placeOf(cacheDir, cid)
+  if (place === undefined) {
+    await within(`${cacheDir}/blocks`, `${cacheDir}/blocks`, 'readwrite', (store) => store.delete(keyOf(cid)))
+    return
+  }
+  await within(`${cacheDir}/catalog`, 'packed', 'readwrite', (rows) => rows.delete(place.block))
+  const row = (await within(`${cacheDir}/catalog`, 'packs', 'readonly', (rows) => rows.get(place.pack))) as { live: number }
+  await within(`${cacheDir}/catalog`, 'packs', 'readwrite', (rows) => rows.put({ ...row, live: row.live - place.length }))
+}
+
+/** Brings every block of a storage to the gateway of test/setup/servers.ts. */
+export async function upload(gateway: string, cacheDir: string): Promise<void> {
+  for (const key of await blockKeys(cacheDir)) {
+    const cid = rawCidOf(key).toString()
+    const answer = await fetch(`${gateway}/block/${cid}`, { method: 'PUT', body: (await readBlock(cacheDir, cid)) ?? null })
     if (!answer.ok) throw new Error(`the gateway answered ${answer.status}`)
   }
 }

@@ -1,5 +1,9 @@
-// Looks into the databases of a storage from outside: what is counted here is what lies there, whatever the storage says of itself.
+// Looks into the databases and packs of a storage from outside: what is counted here is what lies there, whatever the storage says of itself.
+import { inject } from 'vitest'
 import { IPFSKitStorage, type StorageOptions } from '../../../src/index.ts'
+
+/** Where the storages of this run keep the leaves of large files. */
+export const TIER: 'records' | 'packs' = inject('tier')
 
 let count = 0
 const open = new Set<IPFSKitStorage>()
@@ -9,24 +13,37 @@ export function freshName(): string {
   return `test-${Date.now()}-${count++}`
 }
 
-/** A storage that never leaves this machine, under a fresh name unless one is given; closed by `closeAll`. */
-export function localStorageOf(options: StorageOptions = {}): IPFSKitStorage {
-  return track(new IPFSKitStorage({ cacheDir: freshName(), forceFallback: true, ...options }))
+/** Options on the tier of this run, unless they name one. */
+export function tiered<T extends StorageOptions>(options: T): T & StorageOptions {
+  return { ...options, config: { tier: TIER, ...options.config } }
 }
 
-export function track(storage: IPFSKitStorage): IPFSKitStorage {
+/** A storage on the tier of this run, under a fresh name unless one is given; closed by `closeAll`. */
+export function storageOf(options: StorageOptions = {}): IPFSKitStorage {
+  const storage = new IPFSKitStorage(tiered({ cacheDir: freshName(), ...options }))
   open.add(storage)
   return storage
 }
 
-/** Closes and destroys what was tracked, all of it, and then throws what went wrong on the way. */
+/** One that never leaves this machine. */
+export function localStorageOf(options: StorageOptions = {}): IPFSKitStorage {
+  return storageOf({ forceFallback: true, ...options })
+}
+
+/** Closes and destroys what was tracked, all of it, looks that no pack is left, and then throws what went wrong on the way. */
 export async function closeAll(): Promise<void> {
   const storages = [...open]
   open.clear()
   const names = await Promise.all(storages.map(async (storage) => (await storage.getBackendStatus().catch(() => undefined))?.cacheDir))
   const ends = await Promise.allSettled(storages.map((storage) => storage.close()))
-  for (const name of new Set(names)) if (name !== undefined) await IPFSKitStorage.destroy(name)
+  for (const name of new Set(names)) if (name !== undefined) await destroyWhole(name)
   for (const end of ends) if (end.status === 'rejected') throw end.reason
+}
+
+/** Destroys a storage whose contexts are closed: of its packs not even the folder may be left. */
+export async function destroyWhole(cacheDir: string): Promise<void> {
+  await IPFSKitStorage.destroy(cacheDir)
+  if ((await packFolderOf(cacheDir)) !== undefined) throw new Error(`the folder of the packs of '${cacheDir}' outlived its storage`)
 }
 
 export function rawOpen(name: string, version?: number): Promise<IDBDatabase> {
@@ -56,22 +73,73 @@ export async function within<T>(
   }
 }
 
-/** Records in each object store that says something about content: all 0 where nothing is left. */
-export async function countAll(
-  cacheDir: string,
-): Promise<Record<'blocks' | 'owners' | 'references' | 'foreign' | 'damaged' | 'packed', number>> {
+export interface Counts {
+  /** Different blocks, wherever they lie. */
+  blocks: number
+  /** Blocks that lie in records, and rows of the index of packs: a block may have both. */
+  records: number
+  packed: number
+  /** Rows of packs, and files in the folder of packs. */
+  packs: number
+  packFiles: number
+  owners: number
+  references: number
+  foreign: number
+  damaged: number
+}
+
+/** What says something about content: all 0 where nothing is left. */
+export async function countAll(cacheDir: string): Promise<Counts> {
   const catalog = (store: string): Promise<number> => within(`${cacheDir}/catalog`, store, 'readonly', (records) => records.count())
+  const [records, packed] = [await recordKeys(`${cacheDir}/blocks`), await packedKeys(cacheDir)]
   return {
-    blocks: await within(`${cacheDir}/blocks`, `${cacheDir}/blocks`, 'readonly', (records) => records.count()),
+    blocks: new Set([...records, ...packed]).size,
+    records: records.length,
+    packed: packed.length,
+    packs: await catalog('packs'),
+    packFiles: (await packFiles(cacheDir)).length,
     owners: await catalog('owners'),
     references: await catalog('references'),
     foreign: await catalog('foreign'),
     damaged: await catalog('damaged'),
-    packed: await catalog('packed'),
   }
 }
 
-export const NOTHING = { blocks: 0, owners: 0, references: 0, foreign: 0, damaged: 0, packed: 0 }
+export const NOTHING: Counts = {
+  blocks: 0,
+  records: 0,
+  packed: 0,
+  packs: 0,
+  packFiles: 0,
+  owners: 0,
+  references: 0,
+  foreign: 0,
+  damaged: 0,
+}
+
+/** The folder of a storage's packs, undefined where there is none. */
+export async function packFolderOf(cacheDir: string): Promise<FileSystemDirectoryHandle | undefined> {
+  try {
+    const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('ipfs-kit-web')
+    return await root.getDirectoryHandle(`s-${encodeURIComponent(cacheDir)}`)
+  } catch (error) {
+    if ((error as DOMException).name === 'NotFoundError') return undefined
+    throw error
+  }
+}
+
+/** Names of the files in it, without one by which a storage that opens tries whether it can write packs. */
+export async function packFiles(cacheDir: string): Promise<string[]> {
+  return (await folderNames(cacheDir)).filter((name) => !name.startsWith('probe-'))
+}
+
+/** Names of all files in it. */
+export async function folderNames(cacheDir: string): Promise<string[]> {
+  const folder = (await packFolderOf(cacheDir)) as (FileSystemDirectoryHandle & { keys(): AsyncIterable<string> }) | undefined
+  const names: string[] = []
+  if (folder !== undefined) for await (const name of folder.keys()) names.push(name)
+  return names
+}
 
 /** Incompressible bytes that a seed repeats. */
 export function randomBytes(length: number, seed = 1): Uint8Array<ArrayBuffer> {
@@ -89,9 +157,19 @@ export function randomBytes(length: number, seed = 1): Uint8Array<ArrayBuffer> {
   return new Uint8Array(words.buffer, 0, length).slice()
 }
 
-/** The keys of all blocks. */
-export async function blockKeys(database: string): Promise<string[]> {
+/** The keys of all blocks in records. */
+export async function recordKeys(database: string): Promise<string[]> {
   return (await within(database, database, 'readonly', (store) => store.getAllKeys())) as string[]
+}
+
+/** The keys of all blocks in packs. */
+export async function packedKeys(cacheDir: string): Promise<string[]> {
+  return (await within(`${cacheDir}/catalog`, 'packed', 'readonly', (rows) => rows.getAllKeys())) as string[]
+}
+
+/** The keys of all blocks of a storage, wherever they lie, in order. */
+export async function blockKeys(cacheDir: string): Promise<string[]> {
+  return [...new Set([...(await recordKeys(`${cacheDir}/blocks`)), ...(await packedKeys(cacheDir))])].toSorted()
 }
 
 /** Whether two byte arrays are the same; vitest's own comparison takes half a minute for a few MiB. */
