@@ -13,10 +13,13 @@ import {
   freshName,
   localStorageOf,
   NOTHING,
+  packedKeys,
+  packFiles,
   randomBytes,
   recordKeys,
   same,
   storageOf,
+  TIER,
   within,
 } from './support/stores.ts'
 
@@ -138,9 +141,11 @@ describe('a database of stock Helia', () => {
     expect(await storage.store(bytes, { filename: 'again' })).toBe(adopted.pinned)
     expect((await recordKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
     // Shares two leaves with what was there.
-    const own = await storage.store([bytes.slice(0, 2 * MIB), new TextEncoder().encode('and more')])
-    expect(await recordKeys(adopted.blocks)).toHaveLength(adopted.before.length + 2)
-    expect((await storage.getBackendStatus()).usage).toMatchObject({ files: 2, blocks: 2 })
+    const own = await storage.store([bytes.slice(0, 2 * MIB), randomBytes(5 * MIB, 3)])
+    // A root and five leaves, of which packs take the leaves.
+    expect(await recordKeys(adopted.blocks)).toHaveLength(adopted.before.length + (TIER === 'packs' ? 1 : 6))
+    expect(await packedKeys(adopted.cacheDir)).toHaveLength(TIER === 'packs' ? 5 : 0)
+    expect((await storage.getBackendStatus()).usage).toMatchObject({ files: 2, blocks: 6 })
     await storage.pin(adopted.unpinned)
     expect((await storage.verify()).damaged).toEqual([])
     await expectAllByStock(adopted)
@@ -150,6 +155,8 @@ describe('a database of stock Helia', () => {
     await storage.gc()
     expect((await recordKeys(adopted.blocks)).toSorted()).toEqual(adopted.before)
     expect(await rows(adopted.cacheDir)).toEqual([0, 0])
+    expect(await packedKeys(adopted.cacheDir)).toEqual([])
+    expect(await packFiles(adopted.cacheDir)).toEqual([])
     expect((await storage.getBackendStatus()).usage).toMatchObject({ files: 0, blocks: 0, bytes: 0 })
     await storage.close()
     await expectAllByStock(adopted)
@@ -171,7 +178,7 @@ describe('a database of stock Helia', () => {
   it("loses the rest by gc({ foreign: true }), but neither what is ours nor what Helia's pins hold", async () => {
     const adopted = await writtenByStock()
     const storage = adopt(adopted)
-    const own = await storage.store('ours')
+    const own = await storage.store(randomBytes(5 * MIB, 4))
     await storage.pin(`${adopted.directory}/inside.txt`)
     const unpinned = adopted.files.get(adopted.unpinned) ?? new Uint8Array(0)
     const freed = await storage.gc({ foreign: true })
@@ -248,6 +255,19 @@ describe('our database', () => {
     })
     databases.delete(`${name}/blocks`)
     await storage.delete(cid)
-    expect(await countAll(name)).toEqual({ ...NOTHING, blocks: 1 })
+    expect(await countAll(name)).toEqual({ ...NOTHING, blocks: 1, records: 1 })
+  })
+
+  it('hides from stock Helia what lies in packs, and nothing else', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const bytes = randomBytes(5 * MIB, 6)
+    const cid = await storage.store(bytes)
+    await stock(`${name}/blocks`, freshName(), async (node) => {
+      const read = bytesOf(unixfs(node).cat(CID.parse(cid), { offline: true })).catch((error: Error) => error.name)
+      if (TIER === 'packs') expect(await read).toMatch(/NotFound/)
+      else expect(same((await read) as Uint8Array, bytes)).toBe(true)
+    })
+    databases.delete(`${name}/blocks`)
   })
 })

@@ -19,7 +19,7 @@ import {
   type StorageOptions,
 } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
-import { countAll, freshName, NOTHING, randomBytes } from './support/stores.ts'
+import { countAll, freshName, NOTHING, randomBytes, tiered } from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const HELLO = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
@@ -30,7 +30,7 @@ type Kind = 'page' | 'worker'
 const stops: (() => Promise<void> | void)[] = []
 
 function start(kind: Kind, cacheDir: string): ContentStorage {
-  const options: StorageOptions = { cacheDir, forceFallback: true }
+  const options = tiered({ cacheDir, forceFallback: true })
   const worker = kind === 'page' ? undefined : workerWith(options)
   const storage = worker === undefined ? new IPFSKitStorage(options) : connect(worker)
   stops.push(async () => {
@@ -476,6 +476,8 @@ describe('options of a storage', () => {
     ['a gateway with a path', { config: { ipfs: { gateways: ['https://x.example/ipfs'] } } }, 'config.ipfs.gateways'],
     ['a timeout of 0', { config: { ipfs: { retrieveTimeoutMs: 0 } } }, 'config.ipfs.retrieveTimeoutMs'],
     ['a timeout beyond timers', { config: { ipfs: { startTimeoutMs: 2 ** 31 } } }, 'config.ipfs.startTimeoutMs'],
+    ['a createWorker that makes nothing', { config: { createWorker: 'worker.js' } }, 'config.createWorker'],
+    ['a createWorker for records', { config: { tier: 'records', createWorker: () => new Worker('') } }, 'config.createWorker'],
     ['a tier that is none', { config: { tier: 'opfs' } }, 'config.tier'],
     ['ipfs settings with forceFallback', { forceFallback: true, config: { ipfs: { gateways: [] } } }, 'config.ipfs.gateways'],
     ['ipfs settings without enableIpfsKit', { enableIpfsKit: false, config: { ipfs: { libp2p: true } } }, 'config.ipfs.libp2p'],
@@ -490,9 +492,7 @@ describe('options of a storage', () => {
     ['enableFilecoin', true],
     ['filecoin', {}],
     ['backends', [{}]],
-    ['tier', 'packs'],
     ['maxBytes', 1e9],
-    ['createWorker', () => undefined],
   ])('config.%s comes with a later release, and says so', (key, value) => {
     const make = (): IPFSKitStorage => new IPFSKitStorage({ config: { [key]: value } })
     expect(make).toThrow(expect.objectContaining({ name: 'InvalidOptionsError', option: `config.${key}` }))

@@ -3,9 +3,23 @@ import { unixfs } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
-import { CarError, IPFSKitStorage, PinnedError, type Source } from '../../src/index.ts'
+import { CarError, NotSupportedError, PinnedError, type IPFSKitStorage, type Source } from '../../src/index.ts'
 import { ageSessions, bytesOf, clearGateway, keyOf, ownersOfKind, seeded, upload } from './support/outside.ts'
-import { blockKeys, closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, storageOf } from './support/stores.ts'
+import {
+  blockKeys,
+  closeAll,
+  countAll,
+  freshName,
+  localStorageOf,
+  NOTHING,
+  packFiles,
+  randomBytes,
+  same,
+  storageOf,
+  TIER,
+  tiered,
+  waitForNothing,
+} from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const QUIET = { config: { ipfs: { gateways: [], delegatedRouters: [] } } }
@@ -35,19 +49,19 @@ describe('nothing needed is freed', () => {
   it('by the gc() of Helia', async () => {
     const name = freshName()
     const { storage, node } = await withNode(name)
-    const file = await storage.store(randomBytes(2 * MIB + 9, 1), { filename: 'file' })
+    const file = await storage.store(randomBytes(5 * MIB + 9, 1), { filename: 'file' })
     await storage.storeDirectory([
-      { path: 'a/b', data: randomBytes(MIB, 2) },
+      { path: 'a/b', data: randomBytes(4 * MIB, 2) },
       { path: 'c', data: 'c' },
     ])
     const pinned = await storage.store('pinned', { pin: true })
-    const before = (await blockKeys(name)).toSorted()
+    const before = await blockKeys(name)
     // What Helia read, was told to be here, or added beside an entry is as little its own.
     await bytesOf(unixfs(node).cat(CID.parse(file)))
     expect(await node.blockstore.has(CID.parse(file))).toBe(true)
-    expect((await unixfs(node).addBytes(randomBytes(2 * MIB + 9, 1), PROFILE)).toString()).toBe(file)
+    expect((await unixfs(node).addBytes(randomBytes(5 * MIB + 9, 1), PROFILE)).toString()).toBe(file)
     await node.gc()
-    expect((await blockKeys(name)).toSorted()).toEqual(before)
+    expect(await blockKeys(name)).toEqual(before)
     await expectWhole(storage)
     expect(await storage.exists(pinned)).toBe(true)
   })
@@ -68,7 +82,7 @@ describe('nothing needed is freed', () => {
   it('by deleting what Helia added as well', async () => {
     const name = freshName()
     const { storage, node } = await withNode(name)
-    const bytes = randomBytes(MIB + 1, 4)
+    const bytes = randomBytes(4 * MIB + 1, 4)
     const cid = await storage.store(bytes)
     const added = await unixfs(node).addBytes(bytes, PROFILE)
     expect(added.toString()).toBe(cid)
@@ -140,7 +154,7 @@ describe('nothing needed is freed', () => {
   it('by deleting one of two entries of one content', async () => {
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
-    const bytes = randomBytes(MIB + 1)
+    const bytes = randomBytes(4 * MIB + 1)
     const cid = await storage.store(bytes, { filename: 'a' })
     expect(await storage.store(bytes, { filename: 'b' })).toBe(cid)
     expect(await storage.delete(cid, { filename: 'a' })).toBe(true)
@@ -155,16 +169,20 @@ describe('nothing needed is freed', () => {
   it('by deleting one of two files that share leaves', async () => {
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
-    const [head, one, two] = [randomBytes(2 * MIB, 10), randomBytes(MIB, 11), randomBytes(MIB, 12)]
+    const [head, one, two] = [randomBytes(5 * MIB, 10), randomBytes(MIB, 11), randomBytes(5 * MIB, 12)]
     const first = await storage.store([head, one])
     const second = await storage.store([head, two])
     // A leaf that is a file of its own counts as well.
     const leaf = await storage.store(head.slice(0, MIB))
-    expect((await countAll(name)).blocks).toBe(6)
+    expect(await countAll(name)).toMatchObject(
+      TIER === 'packs' ? { records: 2, packed: 11, packs: 2, packFiles: 2 } : { records: 13, packed: 0, packs: 0, packFiles: 0 },
+    )
     expect(await storage.delete(first)).toBe(true)
     await storage.gc()
-    expect((await countAll(name)).blocks).toBe(4)
-    expect(same(await storage.retrieve(second), new Uint8Array([...head, ...two]))).toBe(true)
+    expect(await countAll(name)).toMatchObject(
+      TIER === 'packs' ? { records: 1, packed: 10, packs: 2, packFiles: 2 } : { records: 11, packed: 0, packs: 0, packFiles: 0 },
+    )
+    expect(same(await storage.retrieve(second), new Uint8Array(await new Blob([head, two]).arrayBuffer()))).toBe(true)
     await storage.delete(second)
     await storage.gc()
     expect(same(await storage.retrieve(leaf), head.subarray(0, MIB))).toBe(true)
@@ -204,13 +222,13 @@ describe('nothing needed is freed', () => {
       expect((await countAll(name)).blocks).toBe(41)
     }
     await two.delete(cid)
-    expect(await countAll(name)).toEqual(NOTHING)
+    await waitForNothing(name)
   })
 
   it('by unpinning what is an entry, or what another holder pins', async () => {
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
-    const cid = await storage.store(randomBytes(MIB + 1), { pin: true, holder: 'a' })
+    const cid = await storage.store(randomBytes(4 * MIB + 1), { pin: true, holder: 'a' })
     const file = `${await storage.storeDirectory([{ path: 'x', data: 'inside' }], { filename: 'directory' })}/x`
     await storage.pin(file, { holder: 'a' })
     await storage.pin(file, { holder: 'b' })
@@ -223,7 +241,7 @@ describe('nothing needed is freed', () => {
     await storage.gc()
     // The pin of 'b' has the entry that it made.
     expect((await storage.listFiles()).filter((entry) => entry.pinned)).toHaveLength(1)
-    expect((await countAll(name)).blocks).toBe(4)
+    expect((await countAll(name)).blocks).toBe(7)
   })
 
   it.each([1, 2, 3])('whatever two storages do at the same time (schedule %i)', async (seed) => {
@@ -263,7 +281,7 @@ describe('nothing needed is freed', () => {
     expect(failures).toEqual([])
     await both[1].gc()
     const needed = new Set((await both[0].listFiles()).flatMap((file) => contents.find(({ cid }) => cid === file.cid)?.keys ?? []))
-    expect((await blockKeys(name)).toSorted()).toEqual([...needed].toSorted())
+    expect(await blockKeys(name)).toEqual([...needed].toSorted())
     expect((await both[0].getBackendStatus()).usage).toMatchObject({ blocks: needed.size, files: (await both[0].listFiles()).length })
     expect([await ownersOfKind(name, 'writer'), await ownersOfKind(name, 'removal')]).toEqual([[], []])
     for (const { cid } of await both[0].listFiles()) await both[0].delete(cid, { force: true })
@@ -281,7 +299,7 @@ describe('everything unneeded is freed', () => {
   it('when two removals share blocks', async () => {
     const name = freshName()
     const [one, two] = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]
-    const head = randomBytes(2 * MIB, 20)
+    const head = randomBytes(5 * MIB, 20)
     const first = await one.store([head, 'one'].map(utf8))
     const second = await one.store([head, 'two'].map(utf8))
     expect(await Promise.all([one.delete(first), two.delete(second)])).toEqual([true, true])
@@ -291,17 +309,18 @@ describe('everything unneeded is freed', () => {
 
   it('after the unpin of what was fetched', async () => {
     const source = localStorageOf()
-    const bytes = randomBytes(2 * MIB + 5, 21)
+    const bytes = randomBytes(5 * MIB + 5, 21)
     const cid = await source.store(bytes)
     await upload(gateway, (await source.getBackendStatus()).cacheDir)
     const name = freshName()
     const storage = storageOf({ cacheDir: name, ...fetching })
     expect(await storage.pin(cid)).toBe(true)
     expect((await storage.listFiles()).map((file) => [file.cid, file.state, file.pinned])).toEqual([[cid, 'whole', true]])
-    expect((await countAll(name)).blocks).toBe(4)
+    // What comes block by block goes into records on both tiers.
+    expect(await countAll(name)).toMatchObject({ records: 7, packed: 0 })
     expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
     expect(await storage.unpin(cid)).toBe(true)
-    expect((await storage.gc()).blocks).toBe(4)
+    expect((await storage.gc()).blocks).toBe(7)
     expect(await storage.listFiles()).toEqual([])
     expect(await countAll(name)).toEqual(NOTHING)
   })
@@ -368,7 +387,7 @@ describe('everything unneeded is freed', () => {
       worker.addEventListener('message', (event) => resolve(event.data))
       worker.addEventListener('error', (event) => reject(new Error(event.message)))
     })
-    worker.postMessage({ cacheDir, after: 40 })
+    worker.postMessage({ options: tiered({ cacheDir, forceFallback: true }), after: 40 })
     expect(await half).toBe('half way')
     worker.terminate()
     const [writer] = (await ownersOfKind(cacheDir, 'writer')).filter((id) => !before.has(id))
@@ -379,7 +398,9 @@ describe('everything unneeded is freed', () => {
   it('after a writer was killed', async () => {
     const name = freshName()
     await killWriter(name)
-    expect((await countAll(name)).blocks).toBeGreaterThan(0)
+    const left = await countAll(name)
+    expect(left).toMatchObject(TIER === 'packs' ? { blocks: 0, packs: 0, packFiles: 1 } : { packs: 0, packFiles: 0 })
+    if (TIER === 'records') expect(left.blocks).toBeGreaterThan(0)
     const storage = localStorageOf({ cacheDir: name })
     await storage.gc()
     expect(await countAll(name)).toEqual(NOTHING)
@@ -389,7 +410,7 @@ describe('everything unneeded is freed', () => {
   it('after a writer was killed, and the usage tells what another one wrote meanwhile', async () => {
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
-    const kept = await storage.store(randomBytes(2 * MIB, 30))
+    const kept = await storage.store(randomBytes(5 * MIB, 30))
     let goOn = (): void => undefined
     const paused = new Promise<void>((resolve) => {
       goOn = resolve
@@ -401,16 +422,19 @@ describe('everything unneeded is freed', () => {
       }
     }
     const storing = storage.store(source())
-    // What was written of it lies there, but the last batch is not counted before the next one.
-    for (let blocks = 0; blocks < 35; { blocks } = await countAll(name));
+    // What was written of it lies there, but the last batch is not counted before the next one. A pack is not even in the index.
+    if (TIER === 'packs') for (let files = 0; files < 2; files = (await packFiles(name)).length);
+    else for (let blocks = 0; blocks < 35; { blocks } = await countAll(name));
     await killWriter(name)
     await localStorageOf({ cacheDir: name }).gc()
     goOn()
     const other = await storing
-    expect((await countAll(name)).blocks).toBe(3 + 41)
-    expect((await storage.getBackendStatus()).usage.blocks).toBe(3 + 41)
+    expect(await countAll(name)).toMatchObject(
+      TIER === 'packs' ? { blocks: 6 + 41, packed: 5 + 40, packs: 2, packFiles: 2 } : { blocks: 6 + 41, packed: 0 },
+    )
+    expect((await storage.getBackendStatus()).usage.blocks).toBe(6 + 41)
     await storage.delete(other)
-    expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 3, files: 1 })
+    expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 6, files: 1 })
     await storage.delete(kept)
     expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 0, bytes: 0, files: 0 })
   })
@@ -432,6 +456,10 @@ describe('everything unneeded is freed', () => {
 })
 
 describe('without Web Locks', () => {
+  // Packs need locks: where a storage may choose it takes records.
+  const withoutLocks = (name: string): IPFSKitStorage =>
+    localStorageOf({ cacheDir: name, config: { tier: TIER === 'packs' ? 'auto' : TIER } })
+
   beforeEach(() => {
     Object.defineProperty(navigator, 'locks', { configurable: true, value: undefined })
   })
@@ -444,38 +472,47 @@ describe('without Web Locks', () => {
 
   it('entries come and go as usual, and blocks are freed by an opening that is alone', async () => {
     const name = freshName()
-    const one = localStorageOf({ cacheDir: name })
-    const kept = await one.store(randomBytes(MIB + 1, 40))
-    const gone = await one.store(randomBytes(MIB + 2, 41))
+    const one = withoutLocks(name)
+    const kept = await one.store(randomBytes(4 * MIB + 1, 40))
+    const gone = await one.store(randomBytes(4 * MIB + 2, 41))
     expect(await one.delete(gone)).toBe(true)
     expect((await one.listFiles()).map((file) => file.cid)).toEqual([kept])
     expect(await one.gc()).toEqual({ blocks: 0, bytes: 0 })
-    expect((await countAll(name)).blocks).toBe(6)
-    const two = await localStorageOf({ cacheDir: name }).ready()
+    expect((await countAll(name)).blocks).toBe(12)
+    const two = await withoutLocks(name).ready()
     await two.gc()
-    expect((await countAll(name)).blocks).toBe(6)
+    expect((await countAll(name)).blocks).toBe(12)
     await one.close()
     await two.close()
-    const three = await localStorageOf({ cacheDir: name }).ready()
-    expect((await countAll(name)).blocks).toBe(3)
+    const three = await withoutLocks(name).ready()
+    expect((await countAll(name)).blocks).toBe(6)
     expect(await three.exists(kept)).toBe(true)
-    expect((await three.getBackendStatus()).usage).toMatchObject({ blocks: 3, files: 1 })
+    expect((await three.getBackendStatus()).usage).toMatchObject({ blocks: 6, files: 1 })
     await three.delete(kept)
     await three.close()
-    await localStorageOf({ cacheDir: name }).ready()
+    await withoutLocks(name).ready()
     expect(await countAll(name)).toEqual(NOTHING)
   })
 
   it('two that open at once free nothing that one of them stores', async () => {
     const name = freshName()
-    const before = localStorageOf({ cacheDir: name })
-    const bytes = randomBytes(3 * MIB, 42)
+    const before = withoutLocks(name)
+    const bytes = randomBytes(5 * MIB, 42)
     await before.delete(await before.store(bytes))
     await before.close()
-    const both = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]
+    const both = [withoutLocks(name), withoutLocks(name)]
     const cids = await Promise.all(both.map((storage, index) => storage.store(bytes, { filename: `${index}` })))
     for (const [index, storage] of both.entries()) expect(same(await storage.retrieve(cids[index] ?? ''), bytes)).toBe(true)
     expect((await both[0]?.verify())?.damaged).toEqual([])
+  })
+
+  it('there are no packs', async () => {
+    const storage = localStorageOf({ config: { tier: 'auto' } })
+    await storage.store(randomBytes(5 * MIB))
+    expect(await storage.getBackendStatus()).toMatchObject({ tier: 'records', tierDetail: expect.stringContaining('packs') })
+    const asked = localStorageOf({ config: { tier: 'packs' } })
+    expect(await rejection(asked.ready())).toBeInstanceOf(NotSupportedError)
+    expect(await rejection(asked.store(randomBytes(5 * MIB)))).toBeInstanceOf(NotSupportedError)
   })
 })
 

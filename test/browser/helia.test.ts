@@ -21,7 +21,7 @@ describe('Helia as a guest', () => {
     const { storage, node } = await running(freshName())
     const status = await storage.getBackendStatus()
     expect(status).toMatchObject({ ipfsKitAvailable: true, usingFallback: false, backends: { ipfs: true, local: true } })
-    const bytes = randomBytes(3 * MIB)
+    const bytes = randomBytes(5 * MIB)
     const cid = await storage.store(bytes)
     expect((await storage.listFiles())[0]?.fallback).toBe(false)
     const parts: BlobPart[] = []
@@ -32,7 +32,7 @@ describe('Helia as a guest', () => {
   it('keeps what it added while it runs, and what it pinned after that', async () => {
     const name = freshName()
     const { storage, node } = await running(name)
-    const mine = await storage.store(randomBytes(2 * MIB, 7), { filename: 'mine' })
+    const mine = await storage.store(randomBytes(5 * MIB, 7), { filename: 'mine' })
     const added = await unixfs(node).addBytes(randomBytes(2 * MIB, 8), { profile: 'unixfs-v1-2025' })
     expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
     expect(await storage.exists(added)).toBe(true)
@@ -44,7 +44,7 @@ describe('Helia as a guest', () => {
     await node.gc()
     expect(await storage.exists(added)).toBe(false)
     expect(await storage.exists(mine)).toBe(true)
-    expect((await countAll(name)).blocks).toBe(3)
+    expect((await countAll(name)).blocks).toBe(6)
   })
 
   it('takes turns with the fallback over one set of blocks', async () => {

@@ -1,10 +1,11 @@
 // Large files: 256 MiB in and out in every way, written in transactions of many blocks; and buffers that their owner goes on writing.
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { IPFSKitStorage, type ContentStorage, type Source } from '../../src/index.ts'
+import type { ContentStorage, Source } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import type { Order } from './fixtures/original-worker.ts'
 import { Keystream } from './support/keystream.ts'
-import { closeAll, countAll, freshName, localStorageOf } from './support/stores.ts'
+import { packFile } from './support/outside.ts'
+import { closeAll, countAll, destroyWhole, freshName, localStorageOf, packFiles, TIER, tiered } from './support/stores.ts'
 import { watchWrites } from './support/writes.ts'
 
 const MIB = 1024 * 1024
@@ -46,11 +47,11 @@ function workerStorageOf(): ContentStorage {
   const worker = new Worker(new URL('./fixtures/original-worker.ts', import.meta.url), { type: 'module' })
   const client = connect(worker)
   endings.push(
-    () => IPFSKitStorage.destroy(cacheDir),
+    () => destroyWhole(cacheDir),
     () => worker.terminate(),
     () => client.close(),
   )
-  worker.postMessage({ order: 'serve', options: { cacheDir, forceFallback: true }, environment: {} } satisfies Order)
+  worker.postMessage({ order: 'serve', options: tiered({ cacheDir, forceFallback: true }), environment: {} } satisfies Order)
   return client
 }
 
@@ -100,33 +101,41 @@ describe('256 MiB', () => {
     ['a Blob', largeFile],
     // Whose pieces end nowhere in particular.
     ['a stream', async () => (await Keystream.of('large-seed')).stream(LARGE_BYTES, 3 * MIB + 1)],
-  ])(
-    'from %s: stored in large transactions, retrieved whole, by ranges and as a stream',
-    { timeout: LARGE_TIMEOUT_MS },
-    async (_, make) => {
-      const cacheDir = freshName()
-      const storage = localStorageOf({ cacheDir })
-      const writes = watchWrites(`${cacheDir}/blocks`)
-      let reported = 0
-      const onProgress = ({ bytes }: { bytes: number }): void => {
-        reported = bytes
-      }
-      expect(await storage.store(await make(), { onProgress })).toBe(LARGE_CID)
-      writes.stop()
-      expect(reported).toBe(LARGE_BYTES)
+  ])('from %s: stored in large pieces, retrieved whole, by ranges and as a stream', { timeout: LARGE_TIMEOUT_MS }, async (_, make) => {
+    const cacheDir = freshName()
+    const storage = localStorageOf({ cacheDir })
+    const writes = watchWrites(cacheDir)
+    let reported = 0
+    const onProgress = ({ bytes }: { bytes: number }): void => {
+      reported = bytes
+    }
+    expect(await storage.store(await make(), { onProgress })).toBe(LARGE_CID)
+    writes.stop()
+    expect(reported).toBe(LARGE_BYTES)
 
+    const counts = await countAll(cacheDir)
+    if (TIER === 'packs') {
+      // The root is the one record. Every leaf goes once into the one pack that there is.
+      expect(writes.puts).toEqual([1])
+      expect(writes.packedBytes).toBe(LARGE_BYTES)
+      expect(writes.bytes).toBeLessThan(MIB)
+      expect(counts).toMatchObject({ blocks: LARGE_BLOCKS, records: 1, packed: LARGE_BLOCKS - 1, packs: 1, packFiles: 1 })
+      const [pack = ''] = await packFiles(cacheDir)
+      expect((await packFile(cacheDir, pack)).size).toBe(LARGE_BYTES)
+    } else {
       // Each transaction but the last is full; no block is written twice, and none drags a larger buffer along.
       expect(writes.puts.length).toBe(Math.ceil(LARGE_BLOCKS / BLOCKS_PER_TRANSACTION))
       expect(writes.puts.slice(0, -1).every((puts) => puts === BLOCKS_PER_TRANSACTION)).toBe(true)
       expect(writes.puts.reduce((sum, puts) => sum + puts, 0)).toBe(LARGE_BLOCKS)
       expect(writes.bytes).toBeLessThan(LARGE_BYTES + MIB)
-      expect((await countAll(cacheDir)).blocks).toBe(LARGE_BLOCKS)
+      expect(writes.packedBytes).toBe(0)
+      expect(counts).toMatchObject({ blocks: LARGE_BLOCKS, records: LARGE_BLOCKS, packs: 0, packFiles: 0 })
+    }
 
-      expect(await digestOf(await storage.retrieve(LARGE_CID))).toBe(LARGE_SHA256)
-      await checkRanges(storage)
-      expect(await digestOfAll(await storage.stream(LARGE_CID))).toBe(LARGE_SHA256)
-    },
-  )
+    expect(await digestOf(await storage.retrieve(LARGE_CID))).toBe(LARGE_SHA256)
+    await checkRanges(storage)
+    expect(await digestOfAll(await storage.stream(LARGE_CID))).toBe(LARGE_SHA256)
+  })
 
   it('as a Blob, or QuotaError where the browser has no room for it', { timeout: LARGE_TIMEOUT_MS }, async () => {
     const storage = localStorageOf()
@@ -134,8 +143,9 @@ describe('256 MiB', () => {
     const first = await storage.blob(LARGE_CID)
     expect(first).toMatchObject({ size: LARGE_BYTES, type: 'application/x-weights' })
     expect(await digestOfAll(first)).toBe(LARGE_SHA256)
-    // In a private window there is no room for a second one beside it.
+    // In a private window there is no room for a second one beside it, unless it lies in packs.
     const second = await storage.blob(LARGE_CID).catch((error: unknown) => error)
+    if (TIER === 'packs') expect(second).toBeInstanceOf(Blob)
     if (second instanceof Blob) expect(await digestOfAll(second)).toBe(LARGE_SHA256)
     else expect(second).toMatchObject({ name: 'QuotaError', needed: LARGE_BYTES, cause: { name: 'NotReadableError' } })
     expect(first?.size).toBe(LARGE_BYTES)

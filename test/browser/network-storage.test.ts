@@ -8,7 +8,9 @@ import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, ra
 import type { GatewayStats } from '../setup/servers.ts'
 
 const MIB = 1024 * 1024
-const SIZE = 3 * MIB + 100
+const SIZE = 5 * MIB + 100
+/** Six leaves and their root. */
+const BLOCKS = 7
 /** Content that nobody has. */
 const ABSENT = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
 const TIMEOUT_MS = 1500
@@ -43,7 +45,7 @@ async function publish(): Promise<{ file: string; bytes: Uint8Array<ArrayBuffer>
   const bytes = randomBytes(SIZE, 1)
   const file = await source.store(bytes)
   const directory = await source.storeDirectory([
-    { path: 'models/large.bin', data: randomBytes(2 * MIB, 2) },
+    { path: 'models/large.bin', data: randomBytes(5 * MIB, 2) },
     { path: 'models/small.txt', data: 'small' },
     { path: 'readme.txt', data: 'read me' },
   ])
@@ -181,7 +183,7 @@ describe('content that is nowhere', () => {
     const source = localStorageOf()
     const { cacheDir } = await source.getBackendStatus()
     const cid = await source.store(randomBytes(SIZE, 3))
-    const leaf = await source.store(randomBytes(SIZE, 3).slice(3 * MIB))
+    const leaf = await source.store(randomBytes(SIZE, 3).slice(5 * MIB))
     await lose(cacheDir, leaf)
     await upload(blocks, cacheDir)
     const name = freshName()
@@ -207,7 +209,7 @@ describe('content that a gateway has', () => {
     ])
     expect(changes).toEqual([{ cid: file, filename: file, kind: 'stored' }])
     const { requests } = await stats()
-    expect(requests).toBe(5)
+    expect(requests).toBe(BLOCKS)
     expect(same(await storage.retrieve(file), bytes)).toBe(true)
     expect((await stats()).requests).toBe(requests)
     expect((await storage.getBackendStatus()).backends.ipfs).toBe(true)
@@ -233,12 +235,12 @@ describe('content that a gateway has', () => {
     const fallback = localStorageOf({ cacheDir: name })
     expect(same(await fallback.retrieve(file, { offset: MIB, length: MIB }), bytes.subarray(MIB, 2 * MIB))).toBe(true)
     expect(await fallback.retrieve(file)).toBe(null)
-    expect(await fallback.stat(file)).toMatchObject({ size: SIZE, blocks: 5, localBlocks: 2 })
+    expect(await fallback.stat(file)).toMatchObject({ size: SIZE, blocks: BLOCKS, localBlocks: 2 })
     await fallback.close()
     const again = online(blocks, name)
     expect(same(await again.retrieve(file), bytes)).toBe(true)
     expect(await again.listFiles()).toMatchObject([{ cid: file, localBytes: SIZE, state: 'whole' }])
-    expect((await countAll(name)).blocks).toBe(5)
+    expect((await countAll(name)).blocks).toBe(BLOCKS)
     expect(await again.delete(file)).toBe(true)
     expect(await countAll(name)).toEqual(NOTHING)
   })
@@ -287,14 +289,14 @@ describe('content that a gateway has', () => {
   it('is told of by stat and listDirectory', async () => {
     const { file, directory } = await publish()
     const storage = online(blocks)
-    expect(await storage.stat(file)).toMatchObject({ cid: file, type: 'file', size: SIZE, blocks: 5, pinned: false })
-    expect(await storage.stat(directory)).toMatchObject({ type: 'directory', size: 2 * MIB + 12 })
+    expect(await storage.stat(file)).toMatchObject({ cid: file, type: 'file', size: SIZE, blocks: BLOCKS, pinned: false })
+    expect(await storage.stat(directory)).toMatchObject({ type: 'directory', size: 5 * MIB + 12 })
     expect((await storage.listDirectory(directory))?.map((entry) => [entry.path, entry.type])).toEqual([
       [`${directory}/models`, 'directory'],
       [`${directory}/readme.txt`, 'file'],
     ])
     expect((await storage.listDirectory(`${directory}/models`))?.map((entry) => [entry.name, entry.size])).toEqual([
-      ['large.bin', 2 * MIB],
+      ['large.bin', 5 * MIB],
       ['small.txt', 5],
     ])
     expect((await storage.listFiles()).every((entry) => entry.state === 'partial')).toBe(true)
@@ -306,13 +308,13 @@ describe('content that a gateway has', () => {
     const storage = online(blocks, name)
     let bytes = 0
     expect(await storage.pin(directory, { holder: 'test', onProgress: (progress) => (bytes = progress.bytes) })).toBe(true)
-    expect(bytes).toBeGreaterThanOrEqual(2 * MIB)
-    expect(await storage.listFiles()).toMatchObject([{ cid: directory, pinned: true, state: 'whole', localBytes: 2 * MIB + 12 }])
-    expect((await storage.getBackendStatus()).usage.pinnedBytes).toBe(2 * MIB + 12)
+    expect(bytes).toBeGreaterThanOrEqual(5 * MIB)
+    expect(await storage.listFiles()).toMatchObject([{ cid: directory, pinned: true, state: 'whole', localBytes: 5 * MIB + 12 }])
+    expect((await storage.getBackendStatus()).usage.pinnedBytes).toBe(5 * MIB + 12)
     await storage.gc()
     await storage.close()
     const fallback = localStorageOf({ cacheDir: name })
-    expect(same(await fallback.retrieve(`${directory}/models/large.bin`), randomBytes(2 * MIB, 2))).toBe(true)
+    expect(same(await fallback.retrieve(`${directory}/models/large.bin`), randomBytes(5 * MIB, 2))).toBe(true)
     expect(await fallback.exists(directory)).toBe(true)
     await expect(fallback.delete(directory)).rejects.toMatchObject({ name: 'PinnedError', holders: ['test'] })
     expect(await fallback.unpin(directory, { holder: 'test' })).toBe(true)
@@ -354,7 +356,7 @@ describe('content that a gateway has', () => {
     const [first, second] = await Promise.all([one.retrieve(file), two.retrieve(file)])
     expect(same(first, bytes) && same(second, bytes)).toBe(true)
     expect(await one.listFiles()).toMatchObject([{ cid: file, state: 'whole' }])
-    expect((await countAll(name)).blocks).toBe(5)
+    expect((await countAll(name)).blocks).toBe(BLOCKS)
     await one.delete(file)
     await one.retrieve(file, { length: 1 })
     // The stream has fetched what it gives, and another tab deletes the entry before the stream ends.

@@ -13,7 +13,7 @@ import {
 } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import type { Order, Singleton } from './fixtures/original-worker.ts'
-import { countAll, freshName, NOTHING, same, within } from './support/stores.ts'
+import { countAll, freshName, NOTHING, same, TIER, tiered, within } from './support/stores.ts'
 
 const ABSENT = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
 const DEFAULT_CACHE_DIR = 'ipfs_accelerate'
@@ -56,7 +56,7 @@ function order(to: Worker, message: Order): void {
 }
 
 /** A storage in that place, where a realm has these globals. What its constructor throws rejects the calls, as it does from a worker. */
-function open(place: Place, options?: StorageOptions, environment: Environment = {}): ContentStorage {
+function openAs(place: Place, options?: StorageOptions, environment: Environment = {}): ContentStorage {
   if (place === 'worker') {
     const to = worker()
     const client = connect(to)
@@ -73,6 +73,11 @@ function open(place: Place, options?: StorageOptions, environment: Environment =
   } finally {
     for (const key of Object.keys(environment)) Reflect.deleteProperty(realm, key)
   }
+}
+
+/** The same on the tier of this run. */
+function open(place: Place, options: StorageOptions = {}, environment: Environment = {}): ContentStorage {
+  return openAs(place, tiered(options), environment)
 }
 
 async function databases(): Promise<string[]> {
@@ -113,7 +118,7 @@ describe.each<Place>(['page', 'worker'])('%s', (place) => {
     it('1 test_init_with_fallback', async () => {
       const { storage, cacheDir } = await ready()
       const status = await storage.getBackendStatus()
-      expect(status).toMatchObject({ usingFallback: !isHelia, cacheDir, tier: 'records' })
+      expect(status).toMatchObject({ usingFallback: !isHelia, cacheDir, tier: TIER })
       expect(status.fallbackReason).toBe(isHelia ? undefined : 'forced')
       expect(await databases()).toEqual(expect.arrayContaining([`${cacheDir}/blocks`, `${cacheDir}/catalog`]))
       expect((await databases()).includes(`${cacheDir}/data`)).toBe(isHelia)
@@ -274,7 +279,7 @@ describe.each<Place>(['page', 'worker'])('%s', (place) => {
     })
 
     it('21 test_get_storage_singleton', async () => {
-      const options = { ...settings, cacheDir: named() }
+      const options = tiered({ ...settings, cacheDir: named() })
       if (place === 'page') {
         const first = getStorage(options)
         expect(getStorage()).toBe(first)
@@ -292,7 +297,7 @@ describe.each<Place>(['page', 'worker'])('%s', (place) => {
     })
 
     it('22 test_reset_storage', async () => {
-      const options = { ...settings, cacheDir: named() }
+      const options = tiered({ ...settings, cacheDir: named() })
       if (place === 'worker') {
         expect(await singleton(options)).toMatchObject({ sameAfterReset: false })
         return
@@ -360,8 +365,8 @@ describe.each<Place>(['page', 'worker'])('%s', (place) => {
     it('27 test_no_config', async () => {
       const cacheDir = named()
       // Helia's own defaults: it asks nobody before something is asked of it.
-      const storage = await open(place, isHelia ? { cacheDir } : { cacheDir, forceFallback: true }).ready()
-      expect(await storage.getBackendStatus()).toMatchObject({ cacheDir, usingFallback: !isHelia, tier: 'records' })
+      const storage = await openAs(place, isHelia ? { cacheDir } : { cacheDir, forceFallback: true }).ready()
+      expect(await storage.getBackendStatus()).toMatchObject({ cacheDir, usingFallback: !isHelia, tier: 'packs' })
       const cid = await storage.store('without config')
       expect(await storage.retrieve(cid, { localOnly: true })).toEqual(text('without config'))
     })

@@ -11,7 +11,7 @@ import {
   UnsupportedContentError,
   type Source,
 } from '../../src/index.ts'
-import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same } from './support/stores.ts'
+import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, tiered } from './support/stores.ts'
 
 const HELLO = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
 const MIB = 1024 * 1024
@@ -44,7 +44,7 @@ describe('store and retrieve', () => {
     ],
   ])('stores a %s of several chunks', async (_, make) => {
     const storage = localStorageOf()
-    const bytes = randomBytes(3 * MIB + 17)
+    const bytes = randomBytes(5 * MIB + 17)
     const cid = await storage.store(make(bytes), { filename: 'a.bin' })
     expect(same(await storage.retrieve(cid), bytes)).toBe(true)
     expect(await storage.retrieve(cid, { offset: MIB - 5, length: 10 })).toEqual(bytes.slice(MIB - 5, MIB + 5))
@@ -63,7 +63,7 @@ describe('store and retrieve', () => {
     expect(same(new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer(0)), bytes)).toBe(true)
     const stream = await storage.stream(cid, { offset: 5 })
     expect(same(new Uint8Array(await new Response(stream).arrayBuffer()), bytes.slice(5))).toBe(true)
-    expect(await storage.stat(cid)).toMatchObject({ type: 'file', size: bytes.length, blocks: 5, localBlocks: 5 })
+    expect(await storage.stat(cid)).toMatchObject({ type: 'file', size: bytes.length, blocks: 7, localBlocks: 7 })
   })
 
   it('leaves nothing after deletion', async () => {
@@ -91,25 +91,25 @@ describe('store and retrieve', () => {
     expect((await storage.listFiles('x')).map((file) => file.filename)).toEqual(['x/a'])
     const root = await storage.storeDirectory([
       { path: 'model.json', data: '{}' },
-      { path: 'weights/1', data: randomBytes(2 * MIB) },
+      { path: 'weights/1', data: randomBytes(5 * MIB) },
     ])
     expect((await storage.listDirectory(root))?.map((entry) => [entry.name, entry.type])).toEqual([
       ['model.json', 'file'],
       ['weights', 'directory'],
     ])
-    expect(await storage.retrieve(`${root}/weights/1`, { length: 5 })).toEqual(randomBytes(2 * MIB).slice(0, 5))
+    expect(await storage.retrieve(`${root}/weights/1`, { length: 5 })).toEqual(randomBytes(5 * MIB).slice(0, 5))
     expect(await storage.retrieve(`${root}/nothing`)).toBe(null)
     await expect(storage.retrieve(root)).rejects.toThrow(NotAFileError)
   })
 
   it('moves a directory by CAR', async () => {
     const storage = localStorageOf()
-    const root = await storage.storeDirectory([{ path: 'a', data: randomBytes(2 * MIB) }], { filename: 'd' })
+    const root = await storage.storeDirectory([{ path: 'a', data: randomBytes(5 * MIB) }], { filename: 'd' })
     const car = await new Response(await storage.exportCar(root)).blob()
     const other = localStorageOf()
     expect(await other.importCar(car, { filename: 'e' })).toEqual([root])
     expect(await other.exists(root)).toBe(true)
-    expect(await other.listFiles()).toMatchObject([{ filename: 'e', type: 'directory', size: 2 * MIB, state: 'whole' }])
+    expect(await other.listFiles()).toMatchObject([{ filename: 'e', type: 'directory', size: 5 * MIB, state: 'whole' }])
   })
 
   it('takes a CID in any of the usual bases', async () => {
@@ -147,14 +147,14 @@ describe('bad input', () => {
 describe('getStorage', () => {
   it('answers one storage a realm', async () => {
     const cacheDir = freshName()
-    const storage = getStorage({ cacheDir, forceFallback: true })
+    const storage = getStorage(tiered({ cacheDir, forceFallback: true }))
     expect(getStorage()).toBe(storage)
     expect(() => getStorage({ cacheDir: 'other' })).toThrow(InvalidOptionsError)
     await resetStorage()
-    const next = getStorage({ cacheDir, forceFallback: true })
+    const next = getStorage(tiered({ cacheDir, forceFallback: true }))
     expect(next).not.toBe(storage)
     await next.close()
-    expect(getStorage({ cacheDir, forceFallback: true })).not.toBe(next)
+    expect(getStorage(tiered({ cacheDir, forceFallback: true }))).not.toBe(next)
     await resetStorage()
     await IPFSKitStorage.destroy(cacheDir)
   })

@@ -1,9 +1,11 @@
 // Looks into the databases and packs of a storage from outside: what is counted here is what lies there, whatever the storage says of itself.
-import { inject } from 'vitest'
+import { expect, inject, vi } from 'vitest'
 import { IPFSKitStorage, type StorageOptions } from '../../../src/index.ts'
 
 /** Where the storages of this run keep the leaves of large files. */
 export const TIER: 'records' | 'packs' = inject('tier')
+
+const LET_GO_TIMEOUT_MS = 20_000
 
 let count = 0
 const open = new Set<IPFSKitStorage>()
@@ -115,6 +117,11 @@ export const NOTHING: Counts = {
   references: 0,
   foreign: 0,
   damaged: 0,
+}
+
+/** Nothing is left. A pack that another storage has just read goes as soon as that one lets go of it. */
+export async function waitForNothing(cacheDir: string): Promise<void> {
+  await vi.waitFor(async () => expect(await countAll(cacheDir)).toEqual(NOTHING), { timeout: LET_GO_TIMEOUT_MS })
 }
 
 /** The folder of a storage's packs, undefined where there is none. */

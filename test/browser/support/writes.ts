@@ -1,17 +1,21 @@
-// Counts what is written to a database of blocks, from outside: one number a transaction.
+// Counts what a storage in this realm writes, from outside: records one number a transaction, and bytes that go to the workers which write packs.
 
 export interface Writes {
   /** Puts of each readwrite transaction that had any. */
   readonly puts: readonly number[]
   /** Bytes handed to puts so far. */
   readonly bytes: number
+  /** Bytes handed to workers to be written into packs so far, by whatever storage of this realm. */
+  readonly packedBytes: number
   stop(): void
 }
 
-/** Watches every connection of this realm to the database until it is stopped. */
-export function watchWrites(database: string): Writes {
+/** Watches every connection of this realm to the blocks of a storage, and every worker, until it is stopped. */
+export function watchWrites(cacheDir: string): Writes {
+  const database = `${cacheDir}/blocks`
   const counts = new Map<IDBTransaction, number>()
   let bytes = 0
+  let packedBytes = 0
   const original = Object.getOwnPropertyDescriptor(IDBObjectStore.prototype, 'put')!
   const put = original.value as (this: IDBObjectStore, value: unknown, key?: IDBValidKey) => IDBRequest<IDBValidKey>
   Object.defineProperty(IDBObjectStore.prototype, 'put', {
@@ -26,6 +30,15 @@ export function watchWrites(database: string): Writes {
       return request
     },
   })
+  const post = Object.getOwnPropertyDescriptor(Worker.prototype, 'postMessage')!
+  const postMessage = post.value as (this: Worker, message: unknown, transfer: Transferable[]) => void
+  Object.defineProperty(Worker.prototype, 'postMessage', {
+    ...post,
+    value(this: Worker, message: { method?: unknown; args?: unknown }, transfer: Transferable[]) {
+      if (message.method === 'write') packedBytes += sizeOf(message.args)
+      postMessage.call(this, message, transfer)
+    },
+  })
   return {
     get puts() {
       return [...counts.values()]
@@ -33,6 +46,18 @@ export function watchWrites(database: string): Writes {
     get bytes() {
       return bytes
     },
-    stop: () => void Object.defineProperty(IDBObjectStore.prototype, 'put', original),
+    get packedBytes() {
+      return packedBytes
+    },
+    stop() {
+      Object.defineProperty(IDBObjectStore.prototype, 'put', original)
+      Object.defineProperty(Worker.prototype, 'postMessage', post)
+    },
   }
+}
+
+/** Bytes of the buffers in a message. */
+function sizeOf(value: unknown): number {
+  if (value instanceof ArrayBuffer) return value.byteLength
+  return Array.isArray(value) ? value.reduce((sum: number, each) => sum + sizeOf(each), 0) : 0
 }
