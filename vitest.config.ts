@@ -60,7 +60,7 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
             server: { deps: { inline: ['interface-blockstore-tests'] } },
           },
         },
-        inBrowser('browser', 'records', []),
+        inBrowser('browser', 'records', ['test/browser/pack*.test.ts']),
         inBrowser('packs', 'packs', ONCE),
         {
           extends: true,

@@ -107,6 +107,8 @@ describe('resolveOptions', () => {
     ['cacheDir', { cacheDir: 5 }],
     ['config.blocksDatabase', { config: { blocksDatabase: '' } }],
     ['config.tier', { config: { tier: 'opfs' } }],
+    ['config.createWorker', { config: { createWorker: 'worker.js' } }],
+    ['config.createWorker', { config: { tier: 'records', createWorker: () => ({}) } }],
     ['config.ipfs.gateways', { config: { ipfs: { gateways: 'https://a.example' } } }],
     ['config.ipfs.gateways', { config: { ipfs: { gateways: ['a.example'] } } }],
     ['config.ipfs.gateways', { config: { ipfs: { gateways: ['ftp://a.example'] } } }],
@@ -155,18 +157,19 @@ describe('resolveOptions', () => {
     ['enableFilecoin', true],
     ['filecoin', {}],
     ['backends', [{}]],
-    ['tier', 'packs'],
     ['maxBytes', 1],
-    ['createWorker', () => undefined],
   ])('says that this release does not have config.%s', (key, value) => {
     const error = refusal({ config: { [key]: value } })
     expect(error.option).toBe(`config.${key}`)
     expect(error.message).toContain('this release')
   })
 
-  it.each([[{ enableS3: false, enableFilecoin: false, backends: [] }], [{ tier: 'auto' }], [{ tier: 'records' }]])('takes %o', (config) => {
-    expect(resolve({ config }).tier).toBe('tier' in config ? config.tier : 'auto')
-  })
+  it.each([[{ enableS3: false, enableFilecoin: false, backends: [] }], [{ tier: 'auto' }], [{ tier: 'records' }], [{ tier: 'packs' }]])(
+    'takes %o',
+    (config) => {
+      expect(resolve({ config }).tier).toBe('tier' in config ? config.tier : 'auto')
+    },
+  )
 })
 
 describe('sameOptions', () => {
