@@ -1,0 +1,240 @@
+// Who writes packs and who only reads them: the library's own workers, those that an application makes, and contexts that can make none.
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { NotSupportedError, type ContentStorage, type StorageConfig, type StorageOptions } from '../../src/index.ts'
+import { connect } from '../../src/worker/index.ts'
+import { SCRIPT } from './fixtures/script.ts'
+import { flip, packFile, readRecord } from './support/outside.ts'
+import { decode } from '@ipld/dag-pb'
+import {
+  closeAll,
+  countAll,
+  destroyWhole,
+  freshName,
+  localStorageOf,
+  NOTHING,
+  packFiles,
+  randomBytes,
+  same,
+  waitForNothing,
+} from './support/stores.ts'
+
+const MIB = 1024 * 1024
+const SIZE = 5 * MIB + 3
+/** As limits.ts has it for a worker that says nothing. */
+const WORKER_TIMEOUT_MS = 5_000
+
+const endings: (() => Promise<void> | void)[] = []
+
+afterEach(async () => {
+  vi.restoreAllMocks()
+  await closeAll()
+  for (const ending of endings.splice(0).reverse()) await ending()
+})
+
+async function rejection(promise: Promise<unknown>): Promise<unknown> {
+  return promise.then(
+    (value) => new Error(`did not reject, but answered ${String(value)}`),
+    (error: unknown) => error,
+  )
+}
+
+/** A file in a pack, of a storage that is closed again. */
+async function packed(): Promise<{ name: string; cid: string; bytes: Uint8Array<ArrayBuffer> }> {
+  const name = freshName()
+  const storage = localStorageOf({ cacheDir: name })
+  const bytes = randomBytes(SIZE)
+  const cid = await storage.store(bytes, { filename: 'file', mediaType: 'application/x-weights' })
+  await storage.close()
+  return { name, cid, bytes }
+}
+
+/** All that can be done with a file in a pack where no pack can be written. */
+async function expectReadable(storage: ContentStorage, { name, cid, bytes }: Awaited<ReturnType<typeof packed>>): Promise<void> {
+  expect(same(await storage.retrieve(cid), bytes)).toBe(true)
+  expect(await storage.retrieve(cid, { offset: MIB - 2, length: 5 })).toEqual(bytes.slice(MIB - 2, MIB + 3))
+  expect(same(new Uint8Array(await new Response(await storage.stream(cid)).arrayBuffer()), bytes)).toBe(true)
+  const blob = await storage.blob(cid)
+  expect(blob?.type).toBe('application/x-weights')
+  expect(same(new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer(0)), bytes)).toBe(true)
+  expect(await storage.verify()).toMatchObject({ blocks: 7, damaged: [] })
+  expect(await storage.listFiles()).toMatchObject([{ cid, state: 'whole', localBytes: SIZE }])
+  expect(await storage.exists(cid)).toBe(true)
+  expect(await storage.pin(cid)).toBe(true)
+  expect(await storage.unpin(cid)).toBe(true)
+  const root = await readRecord(`${name}/blocks`, cid)
+  const leaf = decode(root ?? new Uint8Array(0)).Links[2]?.Hash.toString() ?? ''
+  await flip(name, leaf)
+  expect(await rejection(storage.retrieve(cid))).toMatchObject({ name: 'IntegrityError', cid: leaf })
+  await flip(name, leaf)
+  expect(same(await storage.retrieve(cid), bytes)).toBe(true)
+}
+
+function made(): Worker {
+  return new Worker(new URL('./fixtures/pack-worker.ts', import.meta.url), { type: 'module' })
+}
+
+describe('createWorker', () => {
+  it.each(['auto', 'packs'] as const)("makes the workers of tier '%s'", async (tier) => {
+    const name = freshName()
+    const workers: Worker[] = []
+    const asked: string[] = []
+    const storage = localStorageOf({
+      cacheDir: name,
+      config: {
+        tier,
+        createWorker: () => {
+          const worker = made()
+          const post = worker.postMessage.bind(worker) as (message: unknown, transfer: Transferable[]) => void
+          worker.postMessage = (message: { method?: string }, transfer: unknown) => {
+            asked.push(message.method ?? '')
+            post(message, transfer as Transferable[])
+          }
+          workers.push(worker)
+          return worker
+        },
+      },
+    })
+    const bytes = randomBytes(20 * MIB)
+    const cid = await storage.store(bytes)
+    expect((await storage.getBackendStatus()).tier).toBe('packs')
+    expect(same(await storage.retrieve(cid), bytes)).toBe(true)
+    expect(workers.length).toBeGreaterThan(0)
+    for (const method of ['probe', 'create', 'write', 'seal', 'hash', 'read']) expect(asked).toContain(method)
+    expect(await countAll(name)).toMatchObject({ records: 1, packed: 20, packs: 1, packFiles: 1 })
+    await storage.delete(cid)
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('ends its workers with the storage', async () => {
+    const terminate = vi.spyOn(Worker.prototype, 'terminate')
+    const workers: Worker[] = []
+    const createWorker = (): Worker => {
+      const worker = made()
+      workers.push(worker)
+      return worker
+    }
+    const storage = await localStorageOf({ config: { createWorker } }).ready()
+    await storage.store(randomBytes(20 * MIB))
+    await storage.close()
+    for (const worker of workers) expect(terminate.mock.contexts).toContain(worker)
+  })
+
+  const FAILING: [string, () => Worker, RegExp][] = [
+    [
+      'throws',
+      () => {
+        throw new Error('no worker today')
+      },
+      /no worker today/,
+    ],
+    ['makes one whose script never calls servePacks()', () => fromText(''), /servePacks\(\)/],
+    ['makes one whose script throws', () => fromText('nothingOfThatName()'), /nothingOfThatName|script/],
+    ['makes one whose script is not there', () => new Worker('/no/such/script.js', { type: 'module' }), /script/],
+  ]
+
+  it.each(FAILING)("that %s leaves 'auto' with records", { timeout: 6 * WORKER_TIMEOUT_MS }, async (_, createWorker, why) => {
+    const before = await packed()
+    const { name } = before
+    const storage = await localStorageOf({ cacheDir: name, config: { tier: 'auto', createWorker } }).ready()
+    expect(await storage.getBackendStatus()).toMatchObject({ tier: 'records', tierDetail: expect.stringMatching(why) })
+    const cid = await storage.store(randomBytes(SIZE, 5))
+    expect(await countAll(name)).toMatchObject({ records: 8, packed: 6, packs: 1 })
+    await storage.delete(cid)
+    await expectReadable(storage, before)
+  })
+
+  it.each(FAILING)("that %s is a NotSupportedError of 'packs'", { timeout: 6 * WORKER_TIMEOUT_MS }, async (_, createWorker, why) => {
+    const before = await packed()
+    const { name } = before
+    const storage = localStorageOf({ cacheDir: name, config: { tier: 'packs', createWorker } })
+    const error = await rejection(storage.ready())
+    expect(error).toBeInstanceOf(NotSupportedError)
+    expect(`${(error as Error).message} ${String((error as Error).cause)}`).toMatch(why)
+    expect(await rejection(storage.store(randomBytes(SIZE, 5)))).toBeInstanceOf(NotSupportedError)
+    expect(await storage.getBackendStatus()).toMatchObject({ tier: 'records', tierDetail: expect.stringMatching(why) })
+    // Nothing of it is left, and reading does not depend on it.
+    expect(await countAll(name)).toMatchObject({ records: 1, packed: 6, packs: 1, packFiles: 1, owners: 1 })
+    expect(await storage.store('small', { filename: 'small' })).toMatch(/^bafkrei/)
+    await storage.delete((await storage.listFiles('small'))[0]?.cid ?? '')
+    await expectReadable(storage, before)
+  })
+
+  function fromText(script: string): Worker {
+    return new Worker(URL.createObjectURL(new Blob([script], { type: 'text/javascript' })))
+  }
+
+  it('works in a worker that serves a storage', async () => {
+    const name = freshName()
+    const options = { cacheDir: name, forceFallback: true, config: { tier: 'packs' } satisfies StorageConfig }
+    const channel = new BroadcastChannel(`made-in-${name}`)
+    let count = 0
+    channel.onmessage = () => count++
+    const worker = new Worker(new URL('./fixtures/nesting-worker.ts', import.meta.url), { type: 'module', name: JSON.stringify(options) })
+    const client = connect(worker)
+    endings.push(
+      () => destroyWhole(name),
+      () => worker.terminate(),
+      () => client.close(),
+      () => channel.close(),
+    )
+    const bytes = randomBytes(20 * MIB)
+    const cid = await (await client.ready()).store(bytes)
+    await vi.waitFor(() => expect(count).toBeGreaterThan(0))
+    expect((await client.getBackendStatus()).tier).toBe('packs')
+    expect(same(await client.retrieve(cid), bytes)).toBe(true)
+    const blob = await client.blob(cid)
+    expect(same(new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer(0)), bytes)).toBe(true)
+    expect(await countAll(name)).toMatchObject({ records: 1, packed: 20, packs: 1 })
+    // The storage ends with its worker, and its workers with it.
+    worker.terminate()
+    const [pack = ''] = await packFiles(name)
+    expect((await packFile(name, pack)).size).toBe(20 * MIB)
+  })
+})
+
+describe('a shared worker, which can make no workers', () => {
+  function sharedWith(options: StorageOptions): ContentStorage {
+    const worker = new SharedWorker(SCRIPT, { type: 'module', name: JSON.stringify({ forceFallback: true, ...options }) })
+    const client = connect(worker)
+    endings.push(
+      () => destroyWhole(options.cacheDir ?? ''),
+      () => worker.port.postMessage('stop'),
+      () => client.close(),
+    )
+    return client
+  }
+
+  it("refuses tier 'packs', and reads packs", async () => {
+    const before = await packed()
+    const { name, cid } = before
+    const client = sharedWith({ cacheDir: name, config: { tier: 'packs' } })
+    expect(await rejection(client.ready())).toBeInstanceOf(NotSupportedError)
+    expect(await rejection(client.store(randomBytes(SIZE, 5)))).toBeInstanceOf(NotSupportedError)
+    expect(await client.getBackendStatus()).toMatchObject({ tier: 'records', tierDetail: expect.stringContaining('worker') })
+    const small = await client.store('small')
+    expect(new TextDecoder().decode((await client.retrieve(small)) ?? undefined)).toBe('small')
+    expect(await client.delete(small)).toBe(true)
+    await expectReadable(client, before)
+    await client.delete(cid)
+    // The Blob that was read keeps the file as long as this page is there.
+    expect(await countAll(name)).toEqual({ ...NOTHING, packs: 1, packFiles: 1 })
+  })
+
+  it("writes records where 'auto' was asked for, and says so", async () => {
+    const before = await packed()
+    const { name, cid, bytes } = before
+    const client = sharedWith({ cacheDir: name, config: { tier: 'auto' } })
+    await client.ready()
+    expect(await client.getBackendStatus()).toMatchObject({ tier: 'records', tierDetail: expect.stringContaining('worker') })
+    // What lies in a pack is here.
+    expect(await client.store(bytes, { filename: 'again' })).toBe(cid)
+    expect(await countAll(name)).toMatchObject({ records: 1, packed: 6 })
+    const other = await client.store(randomBytes(SIZE, 5))
+    expect(await countAll(name)).toMatchObject({ records: 8, packed: 6, packs: 1, packFiles: 1 })
+    expect(same(await client.retrieve(other), randomBytes(SIZE, 5))).toBe(true)
+    expect(same(await client.retrieve(cid), bytes)).toBe(true)
+    await client.delete(other)
+    await client.delete(cid)
+    await waitForNothing(name)
+  })
+})
