@@ -50,49 +50,52 @@ afterAll(async () => {
 })
 
 describe('a SharedArrayBuffer that another thread writes', () => {
-  it('is stored as what was copied, every block whole', async () => {
+  it.each(['records', 'packs'] as const)('is stored on %s as what was copied, every block whole', async (tier) => {
     const page = await (await browser!.newContext()).newPage()
     await page.goto(origin)
-    const seen = await page.evaluate(async (size) => {
-      const { kit } = globalThis as unknown as { kit: typeof Kit }
-      // The first word ends the writer, the second counts its rounds; the rest is what it writes.
-      const shared = new SharedArrayBuffer(8 + size)
-      const control = new Int32Array(shared, 0, 2)
-      const writing = `onmessage = ({ data: { shared, size } }) => {
+    const seen = await page.evaluate(
+      async ([size, tier]) => {
+        const { kit } = globalThis as unknown as { kit: typeof Kit }
+        // The first word ends the writer, the second counts its rounds; the rest is what it writes.
+        const shared = new SharedArrayBuffer(8 + size)
+        const control = new Int32Array(shared, 0, 2)
+        const writing = `onmessage = ({ data: { shared, size } }) => {
         const [control, bytes] = [new Int32Array(shared, 0, 2), new Uint32Array(shared, 8, size / 4)]
         for (let state = 1; Atomics.load(control, 0) === 0; Atomics.add(control, 1, 1)) {
           for (let index = 0; index < bytes.length; index += 61) bytes[index] = state = (state * 1664525 + 1013904223) >>> 0
         }
         postMessage('ended')
       }`
-      const writer = new Worker(URL.createObjectURL(new Blob([writing], { type: 'text/javascript' })))
-      const ended = new Promise((resolve) => writer.addEventListener('message', resolve))
-      writer.postMessage({ shared, size })
-      while (Atomics.load(control, 1) === 0) await new Promise((resolve) => requestAnimationFrame(resolve))
+        const writer = new Worker(URL.createObjectURL(new Blob([writing], { type: 'text/javascript' })))
+        const ended = new Promise((resolve) => writer.addEventListener('message', resolve))
+        writer.postMessage({ shared, size })
+        while (Atomics.load(control, 1) === 0) await new Promise((resolve) => requestAnimationFrame(resolve))
 
-      const storage = new kit.IPFSKitStorage({ cacheDir: 'shared', forceFallback: true })
-      const before = Atomics.load(control, 1)
-      const cid = await storage.store(new Uint8Array(shared, 8, size))
-      const rounds = Atomics.load(control, 1) - before
-      Atomics.store(control, 0, 1)
-      await ended
+        const storage = new kit.IPFSKitStorage({ cacheDir: 'shared', forceFallback: true, config: { tier } })
+        const before = Atomics.load(control, 1)
+        const cid = await storage.store(new Uint8Array(shared, 8, size))
+        const rounds = Atomics.load(control, 1) - before
+        Atomics.store(control, 0, 1)
+        await ended
 
-      const kept = await storage.retrieve(cid)
-      const again = new kit.IPFSKitStorage({ cacheDir: 'again', forceFallback: true })
-      const answer = {
-        isolated: crossOriginIsolated,
-        rounds,
-        cid,
-        length: kept?.byteLength,
-        again: await again.store(kept ?? ''),
-        verdict: await storage.verify(),
-        files: (await storage.listFiles()).map(({ state }) => state),
-        garbage: await storage.gc(),
-        stillShared: shared.byteLength === 8 + size,
-      }
-      await Promise.all([storage.close(), again.close()])
-      return answer
-    }, SIZE_BYTES)
+        const kept = await storage.retrieve(cid)
+        const again = new kit.IPFSKitStorage({ cacheDir: 'again', forceFallback: true, config: { tier } })
+        const answer = {
+          isolated: crossOriginIsolated,
+          rounds,
+          cid,
+          length: kept?.byteLength,
+          again: await again.store(kept ?? ''),
+          verdict: await storage.verify(),
+          files: (await storage.listFiles()).map(({ state }) => state),
+          garbage: await storage.gc(),
+          stillShared: shared.byteLength === 8 + size,
+        }
+        await Promise.all([storage.close(), again.close()])
+        return answer
+      },
+      [SIZE_BYTES, tier] as const,
+    )
     expect(seen.isolated).toBe(true)
     expect(seen.rounds).toBeGreaterThan(0)
     expect(seen.length).toBe(SIZE_BYTES)

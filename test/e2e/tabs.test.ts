@@ -1,10 +1,21 @@
 // Real tabs of one origin over one storage: nothing needed is freed, everything unneeded is, and none hangs on another.
 import type { Page } from 'playwright'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { ContentStorage, IPFSKitStorage } from '../../src/index.ts'
 import { openTabs, startApp, type App, type Kit } from './support/app.ts'
 
 const NAME = 'tabs'
+const LET_GO_TIMEOUT_MS = 20_000
+
+type Tier = 'records' | 'packs'
+
+interface Counts {
+  blocks: number
+  packed: number
+  packFiles: number
+  owners: number
+  references: number
+}
 
 /** What the tests keep in a tab. */
 interface Tab {
@@ -12,7 +23,8 @@ interface Tab {
   storage: IPFSKitStorage
   bytes: (mebibytes: number, seed: number) => Uint8Array<ArrayBuffer>
   same: (a: Uint8Array | null, b: Uint8Array) => boolean
-  count: () => Promise<{ blocks: number; owners: number; references: number }>
+  /** What lies there: different blocks wherever they are, and files of packs. */
+  count: () => Promise<Counts>
   heard: unknown[]
   going?: Promise<unknown>
   goOn?: () => void
@@ -33,7 +45,6 @@ afterAll(async () => {
 
 beforeEach(async () => {
   ;({ tabs, errors, close } = await openTabs(app, 2))
-  for (const tab of tabs) await open(tab)
 })
 
 afterEach(async () => {
@@ -42,45 +53,65 @@ afterEach(async () => {
 })
 
 /** Opens the storage in a tab, with what the tests need there beside it. */
-async function open(tab: Page): Promise<void> {
-  await tab.evaluate(async (cacheDir) => {
-    const own = globalThis as unknown as Tab
-    own.storage = new own.kit.IPFSKitStorage({ cacheDir, forceFallback: true })
-    own.bytes = (mebibytes, seed) => {
-      const words = new Uint32Array(mebibytes * 262_144)
-      let state = seed * 2_654_435_761
-      for (let index = 0; index < words.length; index++) {
-        state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
-        words[index] = state
-      }
-      return new Uint8Array(words.buffer)
-    }
-    own.same = (a, b) => a !== null && a.byteLength === b.byteLength && a.every((byte, index) => byte === b[index])
-    own.heard = []
-    for (const type of ['change', 'status'] as const) {
-      own.storage.addEventListener(type, (event: Event) => own.heard.push({ type, ...(event as CustomEvent<object>).detail }))
-    }
-    const records = (name: string, store: string): Promise<number> =>
-      new Promise((resolve, reject) => {
-        const opening = indexedDB.open(name)
-        opening.onerror = () => reject(opening.error ?? new Error(name))
-        opening.onsuccess = () => {
-          const counting = opening.result.transaction(store).objectStore(store).count()
-          counting.onsuccess = () => resolve(counting.result)
-          counting.onerror = () => reject(counting.error ?? new Error(store))
-          opening.result.close()
+async function open(tab: Page, tier: Tier): Promise<void> {
+  await tab.evaluate(
+    async ([cacheDir, tier]) => {
+      const own = globalThis as unknown as Tab
+      own.storage = new own.kit.IPFSKitStorage({ cacheDir, forceFallback: true, config: { tier } })
+      own.bytes = (mebibytes, seed) => {
+        const words = new Uint32Array(mebibytes * 262_144)
+        let state = seed * 2_654_435_761
+        for (let index = 0; index < words.length; index++) {
+          state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
+          words[index] = state
         }
-      })
-    own.count = async () => ({
-      blocks: await records(`${cacheDir}/blocks`, `${cacheDir}/blocks`),
-      owners: await records(`${cacheDir}/catalog`, 'owners'),
-      references: await records(`${cacheDir}/catalog`, 'references'),
-    })
-    await own.storage.ready()
-  }, NAME)
+        return new Uint8Array(words.buffer)
+      }
+      own.same = (a, b) => a !== null && a.byteLength === b.byteLength && a.every((byte, index) => byte === b[index])
+      own.heard = []
+      for (const type of ['change', 'status'] as const) {
+        own.storage.addEventListener(type, (event: Event) => own.heard.push({ type, ...(event as CustomEvent<object>).detail }))
+      }
+      const keys = (name: string, store: string): Promise<IDBValidKey[]> =>
+        new Promise((resolve, reject) => {
+          const opening = indexedDB.open(name)
+          opening.onerror = () => reject(opening.error ?? new Error(name))
+          opening.onsuccess = () => {
+            const asking = opening.result.transaction(store).objectStore(store).getAllKeys()
+            asking.onsuccess = () => resolve(asking.result)
+            asking.onerror = () => reject(asking.error ?? new Error(store))
+            opening.result.close()
+          }
+        })
+      const files = async (): Promise<number> => {
+        let count = 0
+        try {
+          let folder = await navigator.storage.getDirectory()
+          for (const name of ['ipfs-kit-web', `s-${cacheDir}`]) folder = await folder.getDirectoryHandle(name)
+          const names = (folder as FileSystemDirectoryHandle & { keys(): AsyncIterable<string> }).keys()
+          for await (const name of names) if (!name.startsWith('probe-')) count++
+        } catch (error) {
+          if ((error as DOMException).name !== 'NotFoundError') throw error
+        }
+        return count
+      }
+      own.count = async () => {
+        const [recorded, packed] = [await keys(`${cacheDir}/blocks`, `${cacheDir}/blocks`), await keys(`${cacheDir}/catalog`, 'packed')]
+        return {
+          blocks: new Set([...recorded, ...packed]).size,
+          packed: packed.length,
+          packFiles: await files(),
+          owners: (await keys(`${cacheDir}/catalog`, 'owners')).length,
+          references: (await keys(`${cacheDir}/catalog`, 'references')).length,
+        }
+      }
+      await own.storage.ready()
+    },
+    [NAME, tier] as const,
+  )
 }
 
-const NOTHING = { blocks: 0, owners: 0, references: 0 }
+const NOTHING: Counts = { blocks: 0, packed: 0, packFiles: 0, owners: 0, references: 0 }
 const count = (tab: Page): Promise<object> => tab.evaluate(() => (globalThis as unknown as Tab).count())
 
 function both(): [Page, Page] {
@@ -89,7 +120,13 @@ function both(): [Page, Page] {
   return [one, two]
 }
 
-describe('two tabs', () => {
+describe.each<Tier>(['records', 'packs'])('two tabs, on %s', (tier) => {
+  const isPacked = tier === 'packs'
+
+  beforeEach(async () => {
+    for (const tab of tabs) await open(tab, tier)
+  })
+
   it('free nothing of each other: gc() in one while the other stores the same and other content', async () => {
     const [one, two] = both()
     const storing = one.evaluate(async () => {
@@ -120,7 +157,7 @@ describe('two tabs', () => {
       [same, other] as const,
     )
     expect(whole).toEqual([true, true, []])
-    expect(await count(one)).toMatchObject({ blocks: 50 })
+    expect(await count(one)).toMatchObject({ blocks: 50, packed: isPacked ? 48 : 0, packFiles: isPacked ? 2 : 0 })
   })
 
   it('free nothing of each other: one deletes while the other deduplicates against it', async () => {
@@ -137,7 +174,7 @@ describe('two tabs', () => {
             state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
             return Math.floor((state / 2 ** 32) * below)
           }
-          const [head, tails] = [bytes(1, 50), [0, 1, 2].map((tail) => bytes(1, 60 + tail))]
+          const [head, tails] = [bytes(2, 50), [0, 1, 2].map((tail) => bytes(3, 60 + tail))]
           for (let round = 0; round < rounds; round++) {
             const tail = tails[next(3)] ?? head
             const filename = `tab ${seed} round ${round}`
@@ -156,7 +193,8 @@ describe('two tabs', () => {
       )
     expect(await Promise.all([run(one, 1), run(two, 2)])).toEqual([[], []])
     await one.evaluate(() => (globalThis as unknown as Tab).storage.gc())
-    expect(await count(one)).toEqual(NOTHING)
+    // A pack that the other tab has just read goes when that lets go of it.
+    await vi.waitFor(async () => expect(await count(one)).toEqual(NOTHING), { timeout: LET_GO_TIMEOUT_MS })
     expect((await one.evaluate(() => (globalThis as unknown as Tab).storage.getBackendStatus())).usage).toMatchObject({
       blocks: 0,
       bytes: 0,
@@ -203,7 +241,7 @@ describe('two tabs', () => {
       return [same(await storage.retrieve(cid), bytes(20, 70)), (await storage.verify()).damaged]
     }, cid)
     expect(whole).toEqual([true, []])
-    expect(await count(one)).toMatchObject({ blocks: 21, owners: 1 })
+    expect(await count(one)).toMatchObject({ blocks: 21, owners: 1, packed: isPacked ? 20 : 0, packFiles: isPacked ? 2 : 0 })
   })
 
   it('free what a tab that was closed half way left, once it is gone', async () => {
@@ -226,11 +264,11 @@ describe('two tabs', () => {
     const keep = await two.evaluate(async () => {
       const { storage, bytes } = globalThis as unknown as Tab
       // It shares blocks with the one that will never be finished.
-      const cid = await storage.store([bytes(1, 100), bytes(1, 101)])
+      const cid = await storage.store([bytes(1, 100), bytes(4, 101)])
       await storage.gc()
       return cid
     })
-    expect(await count(two)).toMatchObject({ owners: 2 })
+    expect(await count(two)).toMatchObject({ owners: 2, packFiles: isPacked ? 2 : 0 })
     await one.close()
     // The browser lets go of a closed tab's locks when it gets there.
     await two.evaluate(async () => {
@@ -247,7 +285,15 @@ describe('two tabs', () => {
       return [await storage.exists(cid), (await storage.verify()).damaged]
     }, keep)
     expect(whole).toEqual([true, []])
-    expect(await count(two)).toMatchObject({ blocks: 3, owners: 1 })
+    expect(await count(two)).toMatchObject({ blocks: 6, owners: 1, packed: isPacked ? 5 : 0 })
+    // Its workers let go of the file when the browser gets there.
+    await vi.waitFor(
+      async () => {
+        await two.evaluate(() => (globalThis as unknown as Tab).storage.gc())
+        expect(await count(two)).toMatchObject({ packFiles: isPacked ? 1 : 0 })
+      },
+      { timeout: LET_GO_TIMEOUT_MS },
+    )
   })
 
   it('hear of each other, and a storage destroyed in one is gone in both', async () => {
@@ -275,7 +321,7 @@ describe('two tabs', () => {
     )
     const names = await one.evaluate(async () => (await indexedDB.databases()).map((database) => database.name))
     expect(names).toEqual([])
-    await open(two)
+    await open(two, tier)
     expect(await two.evaluate(() => (globalThis as unknown as Tab).storage.listFiles())).toEqual([])
   })
 
@@ -298,7 +344,7 @@ describe('two tabs', () => {
     }, NAME)
     expect(error).toMatch(/^DatabaseError: .*another tab.*next opening/)
     await two.close()
-    await open(one)
+    await open(one, tier)
     expect(await one.evaluate(() => (globalThis as unknown as Tab).storage.listFiles())).toEqual([])
     expect(await count(one)).toEqual(NOTHING)
   })
@@ -309,18 +355,21 @@ describe('two tabs', () => {
     const session = await one.context().newCDPSession(one)
     await session.send('Storage.clearDataForOrigin', { origin: new URL(app.url).origin, storageTypes: 'indexeddb' })
     for (const tab of [one, two]) {
-      const seen = await tab.evaluate(async (cid) => {
-        const { kit } = globalThis as unknown as Tab
-        const storage: ContentStorage = (globalThis as unknown as Tab).storage
-        const read = await storage.retrieve(cid).then(String, (error: Error) => error.name)
-        // Whatever the open one says, a new one begins empty and works.
-        const fresh = new kit.IPFSKitStorage({ cacheDir: 'tabs', forceFallback: true })
-        const again = await fresh.store('stored again')
-        const answer = [read, await fresh.retrieve(cid), await fresh.exists(again)]
-        await fresh.delete(again)
-        await fresh.close()
-        return answer
-      }, cid)
+      const seen = await tab.evaluate(
+        async ([cid, tier]) => {
+          const { kit } = globalThis as unknown as Tab
+          const storage: ContentStorage = (globalThis as unknown as Tab).storage
+          const read = await storage.retrieve(cid).then(String, (error: Error) => error.name)
+          // Whatever the open one says, a new one begins empty and works.
+          const fresh = new kit.IPFSKitStorage({ cacheDir: 'tabs', forceFallback: true, config: { tier } })
+          const again = await fresh.store('stored again')
+          const answer = [read, await fresh.retrieve(cid), await fresh.exists(again)]
+          await fresh.delete(again)
+          await fresh.close()
+          return answer
+        },
+        [cid, tier] as const,
+      )
       expect(['null', 'DatabaseError']).toContain(seen[0])
       expect(seen.slice(1)).toEqual([null, true])
     }

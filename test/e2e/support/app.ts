@@ -1,11 +1,13 @@
 // A page that has the library as `kit` and nothing else, served on one origin, so that tests can open real tabs of it.
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { basename } from 'node:path'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { chromium } from 'playwright'
-import type { Browser, Page } from 'playwright'
+import type { Browser, BrowserContext, Page } from 'playwright'
 import { CHROMIUM_ARGS, findChromium } from '../../../scripts/chromium.mjs'
 import type * as Library from '../../../src/index.ts'
 import type { connect } from '../../../src/worker/index.ts'
@@ -13,6 +15,9 @@ import type { connect } from '../../../src/worker/index.ts'
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
 const LAUNCH_TIMEOUT_MS = 60_000
 const ACTION_TIMEOUT_MS = 60_000
+
+/** As an application may have it: the page's own script and scripts of the origin, and nothing from text. */
+const STRICT_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; img-src data:"
 
 /** What every tab finds as `kit`. */
 export type Kit = typeof Library & { connect: typeof connect }
@@ -23,7 +28,10 @@ export interface App {
   close: () => Promise<void>
 }
 
-/** Bundles the library with Helia, serves it, and launches a browser. /worker.js serves a storage whose options its name spells. */
+/**
+ * Bundles the library with Helia, serves it, and launches a browser. /worker.js serves a storage whose options its name spells, /pack-worker.js writes
+ * packs. At /strict the page is under a policy that lets no worker be made from text.
+ */
 export async function startApp(): Promise<App> {
   const { outputFiles } = await build({
     stdin: {
@@ -41,7 +49,10 @@ export async function startApp(): Promise<App> {
     entryNames: '[name]',
   })
   const worker = await build({
-    entryPoints: { worker: `${ROOT}/test/browser/fixtures/worker.ts` },
+    entryPoints: {
+      worker: `${ROOT}/test/browser/fixtures/worker.ts`,
+      'pack-worker': `${ROOT}/test/browser/fixtures/pack-worker.ts`,
+    },
     bundle: true,
     splitting: true,
     write: false,
@@ -58,11 +69,14 @@ export async function startApp(): Promise<App> {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
     const file = files.get(pathname)
-    if (file === undefined && pathname !== '/') {
+    if (file === undefined && pathname !== '/' && pathname !== '/strict') {
       response.writeHead(404).end()
       return
     }
-    response.writeHead(200, { 'content-type': file === undefined ? 'text/html' : 'text/javascript' })
+    response.writeHead(200, {
+      'content-type': file === undefined ? 'text/html' : 'text/javascript',
+      ...(pathname === '/strict' ? { 'content-security-policy': STRICT_POLICY } : {}),
+    })
     response.end(file ?? page)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -78,18 +92,41 @@ export async function startApp(): Promise<App> {
   }
 }
 
-/** Opens tabs of one profile. What goes wrong in one of them unseen is in `errors`. */
-export async function openTabs(app: App, count: number): Promise<{ tabs: Page[]; errors: string[]; close: () => Promise<void> }> {
+interface Opened {
+  tabs: Page[]
+  /** What goes wrong in one of them unseen. */
+  errors: string[]
+  close: () => Promise<void>
+}
+
+/** Opens tabs of one profile, at a path of the app. */
+export async function openTabs(app: App, count: number, path = ''): Promise<Opened> {
   const context = await app.browser.newContext()
+  return { ...(await openIn(context, app, count, path)), close: () => context.close() }
+}
+
+/** Opens one tab of a profile that lies on the disk: only there does a browser hold files to a quota. */
+export async function openOnDisk(app: App): Promise<Opened> {
+  const folder = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-profile-'))
+  const launch = { executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS }
+  const context = await chromium.launchPersistentContext(folder, launch)
+  const close = async (): Promise<void> => {
+    await context.close()
+    await rm(folder, { recursive: true, force: true })
+  }
+  return { ...(await openIn(context, app, 1, '')), close }
+}
+
+async function openIn(context: BrowserContext, app: App, count: number, path: string): Promise<Omit<Opened, 'close'>> {
   context.setDefaultTimeout(ACTION_TIMEOUT_MS)
   const errors: string[] = []
   const tabs: Page[] = []
   for (let index = 0; index < count; index++) {
     const tab = await context.newPage()
     tab.on('pageerror', (error) => errors.push(`tab ${index}: ${error.stack ?? error.message}`))
-    await tab.goto(app.url)
+    await tab.goto(app.url + path)
     await tab.waitForFunction(() => 'kit' in globalThis)
     tabs.push(tab)
   }
-  return { tabs, errors, close: () => context.close() }
+  return { tabs, errors }
 }
