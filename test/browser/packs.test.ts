@@ -323,7 +323,7 @@ describe('a stream over packs', () => {
     const by = who === 'itself' ? storage : localStorageOf({ cacheDir: name })
     expect(await by.delete(cid)).toBe(true)
     expect(await storage.exists(cid)).toBe(false)
-    for (let next = await reader.read(); next.done !== true; next = await reader.read()) parts.push(next.value)
+    for (let next = await reader.read(); !next.done; next = await reader.read()) parts.push(next.value)
     expect(same(await join(...parts), bytes)).toBe(true)
     await by.gc()
     await waitForNothing(name)

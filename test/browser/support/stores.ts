@@ -142,7 +142,7 @@ export async function packFiles(cacheDir: string): Promise<string[]> {
 
 /** Names of all files in it. */
 export async function folderNames(cacheDir: string): Promise<string[]> {
-  const folder = (await packFolderOf(cacheDir)) as (FileSystemDirectoryHandle & { keys(): AsyncIterable<string> }) | undefined
+  const folder = await packFolderOf(cacheDir)
   const names: string[] = []
   if (folder !== undefined) for await (const name of folder.keys()) names.push(name)
   return names
