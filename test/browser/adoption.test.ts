@@ -228,6 +228,22 @@ describe('a database of stock Helia', () => {
     await expectAllByStock(adopted)
   })
 
+  it("takes packs beside it where tier 'auto' has them", async () => {
+    const adopted = await writtenByStock()
+    const storage = localStorageOf({ cacheDir: adopted.cacheDir, config: { tier: 'auto', blocksDatabase: adopted.blocks } })
+    const bytes = randomBytes(5 * MIB, 7)
+    const cid = await storage.store(bytes)
+    expect((await storage.getBackendStatus()).tier).toBe('packs')
+    expect(await recordKeys(adopted.blocks)).toHaveLength(adopted.before.length + 1)
+    expect(await packedKeys(adopted.cacheDir)).toHaveLength(5)
+    expect(same(await storage.retrieve(cid), bytes)).toBe(true)
+    for (const [file, content] of adopted.files) expect(same(await storage.retrieve(file), content)).toBe(true)
+    expect(await storage.delete(cid)).toBe(true)
+    await storage.gc({ foreign: true })
+    expect(await packFiles(adopted.cacheDir)).toEqual([])
+    expect(await storage.exists(adopted.pinned)).toBe(true)
+  })
+
   it('is healed where it is damaged, and what was healed stays foreign', async () => {
     const adopted = await writtenByStock()
     const storage = adopt(adopted)

@@ -2,7 +2,7 @@
 import { CID } from 'multiformats/cid'
 import { decode } from '@ipld/dag-pb'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
-import { CarError, IntegrityError, IPFSKitStorage, UnavailableError } from '../../src/index.ts'
+import { CarError, IntegrityError, UnavailableError, type IPFSKitStorage } from '../../src/index.ts'
 import { clearGateway, flip, gather, lose, nextEvent, readBlock, upload } from './support/outside.ts'
 import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, storageOf, TIER } from './support/stores.ts'
 

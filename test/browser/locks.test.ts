@@ -3,7 +3,7 @@ import { unixfs } from '@helia/unixfs'
 import type { Helia } from 'helia'
 import { CID } from 'multiformats/cid'
 import { afterEach, describe, expect, it } from 'vitest'
-import { IPFSKitStorage } from '../../src/index.ts'
+import type { IPFSKitStorage } from '../../src/index.ts'
 import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, storageOf, TIER } from './support/stores.ts'
 
 const MIB = 1024 * 1024

@@ -2,7 +2,7 @@
 import { importBytes } from 'ipfs-unixfs-importer'
 import type { CID } from 'multiformats/cid'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
-import { IPFSKitStorage, UnavailableError, type BackendStatus, type StorageConfig } from '../../src/index.ts'
+import { UnavailableError, type BackendStatus, type IPFSKitStorage, type StorageConfig } from '../../src/index.ts'
 import { clearGateway, gather, lose, nextEvent, upload } from './support/outside.ts'
 import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, rawOpen, same, storageOf } from './support/stores.ts'
 import type { GatewayStats } from '../setup/servers.ts'

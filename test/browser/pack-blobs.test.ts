@@ -1,6 +1,6 @@
 // Blobs over packs: ready without reading, and readable as long as the page or worker that asked for them lives.
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { IntegrityError, IPFSKitStorage, type ContentStorage } from '../../src/index.ts'
+import { IntegrityError, type ContentStorage, type IPFSKitStorage } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import { SCRIPT } from './fixtures/script.ts'
 import { flip, readRecord } from './support/outside.ts'
