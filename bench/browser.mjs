@@ -1,4 +1,4 @@
-// One Chromium with a profile of its own on disk, and one page in it that does steps. It ends by itself when its time is over.
+// One Chromium with a profile of its own on disk, and one page in it that does steps. It ends by itself when a step takes too long.
 import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -35,14 +35,15 @@ export async function withProfile(work) {
 }
 
 /**
- * Opens the page in a Chromium on that profile, gives it to `work`, and ends the browser. Rejects with what went wrong in one line.
+ * Opens the page in a Chromium on that profile, gives it to `work`, and ends the browser, also when one step takes longer than `stepTimeoutMs`.
+ * Rejects with what went wrong in one line.
  *
  * @template T
- * @param {{ executablePath: string, url: string, profile: string, timeoutMs: number }} options
+ * @param {{ executablePath: string, url: string, profile: string, stepTimeoutMs: number }} options
  * @param {(tab: Tab) => Promise<T>} work
  * @returns {Promise<T>}
  */
-export async function withTab({ executablePath, url, profile, timeoutMs }, work) {
+export async function withTab({ executablePath, url, profile, stepTimeoutMs }, work) {
   // A persistent context, since the others keep IndexedDB in memory.
   const context = await chromium.launchPersistentContext(profile, { executablePath, args: CHROMIUM_ARGS })
   let reason = ''
@@ -52,7 +53,9 @@ export async function withTab({ executablePath, url, profile, timeoutMs }, work)
     reason = why
     void context.close()
   }
-  const timer = setTimeout(() => end(`took longer than ${Math.round(timeoutMs / 1000)} s`), timeoutMs)
+  /** @param {string} step */
+  const limit = (step) => setTimeout(() => end(`${step} took longer than ${Math.round(stepTimeoutMs / 1000)} s`), stepTimeoutMs)
+  let timer = limit('opening the page')
   try {
     const page = context.pages()[0] ?? (await context.newPage())
     page.on('crash', () => end('the page crashed'))
@@ -62,7 +65,11 @@ export async function withTab({ executablePath, url, profile, timeoutMs }, work)
     return await work({
       page,
       profile,
-      run: (step) => page.evaluate(`bench.${step}`),
+      run: (step) => {
+        clearTimeout(timer)
+        timer = limit(step.replace(/\(.*/, '()'))
+        return page.evaluate(`bench.${step}`)
+      },
       collect: async () => void (await devtools.send('HeapProfiler.collectGarbage')),
     })
   } catch (error) {

@@ -61,7 +61,7 @@ class Steps {
   async fill(): Promise<void> {
     const storage = await new IPFSKitStorage({ cacheDir: CACHE_DIR, forceFallback: true }).ready()
     await storage.close()
-    const usage = { bytes: 0, blocks: 0, files: 0, pinnedBytes: 0 } satisfies Usage
+    const usage: Usage = { bytes: 0, blocks: 0, files: 0 }
     await withDatabases(async (catalog, blocks) => {
       for (let from = 0; from < this.#entries; from += FILL_BATCH_ENTRIES) {
         const writing = new Batch(catalog, blocks)
@@ -71,8 +71,7 @@ class Steps {
           writing.block(key, bytes)
           writing.entry(entryOf(cid, filename, bytes.byteLength, isImplicit(index)), reference)
           if (isPinned(index)) {
-            writing.pin({ id: newOwnerId(), kind: 'pin', holder: '', pinned: cid.toString(), size: bytes.byteLength }, reference)
-            usage.pinnedBytes += bytes.byteLength
+            writing.pin({ id: newOwnerId(), kind: 'pin', holder: '', pinned: cid.toString() }, reference)
           }
           usage.bytes += bytes.byteLength
           usage.blocks++

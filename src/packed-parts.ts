@@ -1,7 +1,7 @@
 // Which of a file lies in packs, for a Blob that reads nothing: slices of packs, and between them what lies elsewhere.
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { RAW } from './blocks/links.ts'
-import { MissingBlockError } from './blocks/blocks.ts'
+import { MissingBlockError, type BlockKey } from './blocks/blocks.ts'
 import { blockKey } from './blocks/records.ts'
 import type { PackedRow } from './catalog/schema.ts'
 import { IntegrityError } from './errors.ts'
@@ -20,6 +20,28 @@ interface Segment {
   from: number
   to: number
   rows: PackedRow[]
+}
+
+/** Where the leaves of a file lie in packs, which stay until `release` is called: a stream over them finishes, whoever deletes its content. */
+export async function holdPlaces(
+  store: LocalBlockstore,
+  file: FileLayout,
+  signal: AbortSignal,
+): Promise<{ places: ReadonlyMap<BlockKey, PackedRow>; release: () => void } | undefined> {
+  const { packs } = store
+  if (packs === undefined || file.root.children.count === 0) return undefined
+  const places = new Map<BlockKey, PackedRow>()
+  try {
+    for await (const window of leavesOf(store, file, { signal })) {
+      const rows = await packs.locate(window.map(({ cid }) => blockKey(cid)))
+      for (const row of rows) if (row !== undefined) places.set(row.block, row)
+    }
+  } catch (error) {
+    if (error instanceof MissingBlockError || error instanceof IntegrityError) return undefined
+    throw error
+  }
+  if (places.size === 0) return undefined
+  return { places, release: await packs.keepOpen([...new Set([...places.values()].map((row) => row.pack))]) }
 }
 
 /** undefined where nothing of the file lies in packs, or its nodes are not all here. */

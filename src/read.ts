@@ -11,7 +11,7 @@ import { entriesOf } from './catalog/entries.ts'
 import { noteLocks } from './catalog/lending.ts'
 import { READ_WINDOW_BYTES } from './limits.ts'
 import type { Operation } from './operation.ts'
-import { packedParts, type PackedParts } from './packed-parts.ts'
+import { holdPlaces, packedParts, type PackedParts } from './packed-parts.ts'
 import { isNamed } from './packs/directory.ts'
 import type { Bytes, ContentPath, DirectoryEntry, LookupOptions, Progress, RetrieveOptions } from './types.ts'
 
@@ -65,9 +65,17 @@ export async function stream(
   options: RetrieveOptions,
   end: () => void,
 ): Promise<ReadableStream<Bytes> | null> {
-  return streamed(operation, path, options, end, async ({ content, cid }) => {
+  let release = (): void => undefined
+  const ended = (): void => {
+    release()
+    end()
+  }
+  return streamed(operation, path, options, ended, async ({ content, cid }) => {
     const file = await openFile(content, cid, { signal: operation.signal })
-    const range = readRange(content, file, options.offset ?? 0, options.length, readOptions(operation, file, options))
+    const held = await holdPlaces(operation.core.store, file, operation.signal)
+    release = held?.release ?? release
+    const reading = { ...readOptions(operation, file, options), places: held?.places }
+    const range = readRange(content, file, options.offset ?? 0, options.length, reading)
     // The first window is read before the answer, so that content nobody has is null here as it is for retrieve.
     let ahead: IteratorResult<Bytes> | undefined = await range.next()
     let bytes = 0

@@ -8,12 +8,6 @@ import { CID } from 'multiformats/cid'
 import type { Bytes, Contender } from './contender.ts'
 import { joined, streamOf } from './contender.ts'
 
-/**
- * blockstore-opfs hangs now and then when Helia asks it for some 250 blocks at once, which it does by default; this many is what the store itself
- * reads at once.
- */
-const OPFS_READS_IN_FLIGHT = 50
-
 export type HeliaStore = 'idb' | 'idb-copied' | 'opfs'
 
 /** Structured clone of a view writes its whole underlying buffer: without the copy every block of a file writes the file. */
@@ -29,9 +23,7 @@ export async function openHelia(kind: HeliaStore): Promise<Contender> {
   const node = createHeliaLight({ blockstore, datastore })
   await node.start()
   const fs = unixfs(node)
-  const bounds = kind === 'opfs' ? { blockReadConcurrency: OPFS_READS_IN_FLIGHT } : {}
-  const cat = (key: string, range?: { offset: number; length: number }): AsyncIterable<Uint8Array> =>
-    fs.cat(CID.parse(key), { ...bounds, ...range })
+  const cat = (key: string, range?: { offset: number; length: number }): AsyncIterable<Uint8Array> => fs.cat(CID.parse(key), range)
   const storeAll = async (source: Bytes | ReadableStream<Bytes>): Promise<string> => {
     const cid = source instanceof Uint8Array ? await fs.addBytes(source) : await fs.addByteStream(source)
     return cid.toString()

@@ -1,5 +1,6 @@
 // What the rooms above blocks/ know of it: where blocks are read from and where they are put.
 import type { CID } from 'multiformats/cid'
+import type { PackedRow } from '../catalog/schema.ts'
 import type { Bytes } from '../types.ts'
 import type { BufferPool } from './buffer-pool.ts'
 
@@ -14,6 +15,8 @@ export interface BlockOptions {
   views?: boolean | undefined
   /** Buffers to read into, from whoever copies what was answered and gives them back. */
   pool?: BufferPool | undefined
+  /** Where leaves lie in packs that the reader holds, whoever deletes them meanwhile. */
+  places?: ReadonlyMap<BlockKey, PackedRow> | undefined
 }
 
 /**

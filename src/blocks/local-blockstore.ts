@@ -145,12 +145,12 @@ export class LocalBlockstore implements BlockSource {
     cids: readonly CID[],
     into: (HashedBlock | undefined)[],
     indexes: readonly number[],
-    { verify = true, pool }: BlockOptions,
+    { verify = true, pool, places }: BlockOptions,
   ): Promise<void> {
     const packs = this.packs
     if (packs === undefined || indexes.length === 0) return
     const asked = indexes.flatMap((index) => cids[index] ?? [])
-    const found = await packs.get(asked.map(blockKey), { hash: verify, pool })
+    const found = await packs.get(asked.map(blockKey), { hash: verify, pool, places })
     const whole = verify ? await matchMany(asked, found) : []
     indexes.forEach((index, at) => {
       into[index] = found[at]

@@ -19,6 +19,7 @@ import { equalBytes, type HashedBlock } from './hashing.ts'
 interface ReadingOptions {
   hash?: boolean
   pool?: BufferPool | undefined
+  places?: ReadonlyMap<BlockKey, PackedRow> | undefined
 }
 
 interface Open {
@@ -68,8 +69,9 @@ export class PackStore {
    * Blocks by their keys, undefined where they are in no pack. Neighbours may share a buffer. A row whose pack is gone or short counts as none.
    */
   async get(keys: readonly BlockKey[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
-    const rows = await this.locate(keys)
-    if (rows.every((row) => row === undefined)) return rows as undefined[]
+    const held = options.places
+    const rows = (await this.locate(keys)).map((row, index) => row ?? held?.get(keys[index] ?? ''))
+    if (rows.every((row) => row === undefined)) return keys.map(() => undefined)
     const blocks = await this.#read(rows, options)
     // A pack that is gone was removed or rewritten since the look-up: what is there now says another.
     const lost = keys.filter((_, index) => rows[index] !== undefined && blocks[index] === undefined)
@@ -143,16 +145,17 @@ export class PackStore {
   /** Closes packs that nobody reads just now. */
   async letGo(packs: readonly string[]): Promise<void> {
     await Promise.all(
-      packs.map((pack) => {
+      packs.map(async (pack) => {
         const open = this.#open.get(pack)
-        return open !== undefined && open.uses === 0 ? this.#shut(pack, open) : undefined
+        if (open !== undefined && open.uses === 0) await this.#shut(pack, open)
       }),
     )
   }
 
   /** Keeps packs open for whoever reads them over and over, until the function answered is called. */
-  keepOpen(packs: readonly string[]): () => void {
+  async keepOpen(packs: readonly string[]): Promise<() => void> {
     const releases = packs.map((pack) => this.#use(pack))
+    await Promise.all(packs.map(async (pack) => this.#open.get(pack)?.lock))
     return () => {
       for (const release of releases) release()
     }

@@ -137,7 +137,7 @@ export async function placesIn(tx: IDBTransaction, blocks: readonly BlockKey[]):
     if (row === undefined || looked.has(row.pack)) {
       // Nothing to be gained here by looking at a pack: one request a row, for as many as a pack would have brought.
       const page = blocks.slice(from, from + ROWS_TOGETHER)
-      const rows = await Promise.all(page.map((key) => found.get(key) ?? result<PackedRow | undefined>(packed.get(key))))
+      const rows = await Promise.all(page.map(async (key) => found.get(key) ?? result<PackedRow | undefined>(packed.get(key))))
       page.forEach((key, index) => found.set(key, rows[index]))
       from += page.length
       continue

@@ -128,7 +128,15 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
   for (const part of parts) if (part.own?.data === undefined) wanted.set(part.cid.toString(), part.cid)
   const cids = [...wanted.values()]
   const answers =
-    cids.length === 0 ? [] : await source.getMany(cids, { signal: options.signal, verify: options.verify, views: true, pool: options.pool })
+    cids.length === 0
+      ? []
+      : await source.getMany(cids, {
+          signal: options.signal,
+          verify: options.verify,
+          views: true,
+          pool: options.pool,
+          places: options.places,
+        })
   const blocks = new Map([...wanted.keys()].map((key, index) => [key, answers[index]]))
   const given = new Set<string>()
   const pieces: Bytes[] = []

@@ -17,7 +17,7 @@ export function packFolder(cacheDir: string): Folder {
 }
 
 /** TypeScript's libs differ in what they say of its iterators. */
-type Directory = FileSystemDirectoryHandle & { keys(): AsyncIterable<string> }
+type Directory = FileSystemDirectoryHandle
 
 /** Every method answers as for an empty folder where there is none, and rejects where the private file system can't be reached. */
 export class PackDirectory {
@@ -77,7 +77,7 @@ export class PackDirectory {
     try {
       let directory = await navigator.storage.getDirectory()
       for (const name of this.folder) directory = await directory.getDirectoryHandle(name)
-      return directory as Directory
+      return directory
     } catch (error) {
       if (isNamed(error, 'NotFoundError')) return undefined
       throw error

@@ -2,7 +2,7 @@
 import { NotSupportedError } from '../errors.ts'
 import { PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
 import type { Folder, ReadRun, Run, Service } from './service.ts'
-import type { Answer, Request } from './worker.ts'
+import type { Answer } from './worker.ts'
 import { WORKER_CODE } from './worker-code.ts'
 
 type Method = keyof Service
@@ -56,7 +56,7 @@ class Lane {
       if (this.#ended !== undefined) throw this.#ended
       const id = this.#next++
       this.#waiting.set(id, { resolve, reject })
-      this.#worker.postMessage({ id, method, args } as Request, transfer)
+      this.#worker.postMessage({ id, method, args }, transfer)
     })
     const settled = (): void => {
       this.load -= bytes
@@ -69,7 +69,7 @@ class Lane {
     if (this.#ended !== undefined) return
     this.#ended = error
     this.#worker.terminate()
-    for (const { reject } of this.#waiting.values()) reject(error)
+    for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#waiting.clear()
   }
 
