@@ -25,7 +25,7 @@ export default defineConfig({
     minify: false,
     reportCompressedSize: false,
     lib: {
-      entry: { index: 'src/index.ts', 'worker/index': 'src/worker/index.ts', helia: 'src/helia.ts' },
+      entry: { index: 'src/index.ts', 'worker/index': 'src/worker/index.ts', helia: 'src/helia.ts', 'packs/worker': 'src/packs/worker.ts' },
       formats: ['es'],
     },
     rolldownOptions: {
