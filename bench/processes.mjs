@@ -5,7 +5,7 @@ import { readdir, readFile } from 'node:fs/promises'
 export const SAMPLE_INTERVAL_MS = 50
 
 /** Whether this system tells. */
-export const CAN_SEE_PROCESSES = process.platform === 'linux'
+const CAN_SEE_PROCESSES = process.platform === 'linux'
 
 export class BrowserProcesses {
   #profile

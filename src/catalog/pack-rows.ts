@@ -78,30 +78,6 @@ export async function dropPlaces(
   return { dropped, emptied, halved: [...left.keys()].filter((pack) => !emptied.includes(pack)) }
 }
 
-/** Points rows at another pack, where they still say what they said. Answers the bytes that moved and the packs that were emptied. */
-export async function movePlaces(
-  tx: IDBTransaction,
-  to: SealedPack,
-  from: ReadonlyMap<BlockKey, string>,
-): Promise<{ live: number; emptied: string[] }> {
-  const packed = tx.objectStore('packed')
-  const left = new Map<string, number>()
-  let live = 0
-  await Promise.all(
-    to.places.map(async (place) => {
-      const row = await result<PackedRow | undefined>(packed.get(place.block))
-      if (row === undefined || row.pack !== from.get(place.block)) return
-      packed.put({ ...place, pack: to.id } satisfies PackedRow)
-      left.set(row.pack, (left.get(row.pack) ?? 0) + row.length)
-      live += place.length
-    }),
-  )
-  if (live > 0) tx.objectStore('packs').put({ id: to.id, bytes: to.bytes, live } satisfies PackRow)
-  const emptied = await leavePacks(tx, left)
-  await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: sumOf(left) + (live > 0 ? to.bytes - live : 0) })
-  return { live, emptied }
-}
-
 /**
  * Where blocks lie; undefined for those in no pack. Blocks of one file lie together: once one is found, all rows of its pack come with one request,
  * which measured takes a tenth of the time of one request a row.
