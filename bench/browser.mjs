@@ -6,7 +6,11 @@ import { join } from 'node:path'
 import { chromium } from 'playwright'
 import { CHROMIUM_ARGS } from '../scripts/chromium.mjs'
 
-/** @typedef {{ run: (step: string) => Promise<any>, collect: () => Promise<void>, page: import('playwright').Page, profile: string }} Tab */
+/**
+ * `run` rejects with what went wrong in one line; `hasEnded` tells whether the page can't go on after that.
+ *
+ * @typedef {{ run: (step: string) => Promise<any>, hasEnded: () => boolean, collect: () => Promise<void>, page: import('playwright').Page, profile: string }} Tab
+ */
 
 /** @type {Set<string>} */
 const profiles = new Set()
@@ -68,8 +72,11 @@ export async function withTab({ executablePath, url, profile, stepTimeoutMs }, w
       run: (step) => {
         clearTimeout(timer)
         timer = limit(step.replace(/\(.*/, '()'))
-        return page.evaluate(`bench.${step}`)
+        return page.evaluate(`bench.${step}`).catch((error) => {
+          throw new Error(reason === '' ? inOneLine(error) : reason, { cause: error })
+        })
       },
+      hasEnded: () => reason !== '' || page.isClosed(),
       collect: async () => void (await devtools.send('HeapProfiler.collectGarbage')),
     })
   } catch (error) {

@@ -1,5 +1,7 @@
 // Which contender does what at which size: every session of one round.
 
+import { CAN_SEE_PROCESSES } from './processes.mjs'
+
 /**
  * One page of one contender. `size` is what the tables call it.
  *
@@ -81,6 +83,7 @@ function sizeName(kind, mib) {
  */
 export function planned({ words, sizes, kinds }) {
   return everySession().filter(({ kind, contender, bytes }) => {
+    if (kind === 'memory' && !CAN_SEE_PROCESSES) return false
     if (kind === 'limits') return kinds.length === 0 || kinds.includes(kind)
     const isNamed = words.length === 0 || words.some((word) => contender.includes(word))
     const size = kind === 'small' ? 'small' : String(bytes / MIB)

@@ -5,7 +5,7 @@ import { readdir, readFile } from 'node:fs/promises'
 export const SAMPLE_INTERVAL_MS = 50
 
 /** Whether this system tells. */
-const CAN_SEE_PROCESSES = process.platform === 'linux'
+export const CAN_SEE_PROCESSES = process.platform === 'linux'
 
 export class BrowserProcesses {
   #profile

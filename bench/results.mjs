@@ -5,7 +5,9 @@ import { summarize } from './statistics.mjs'
  * `bytes` where the milliseconds are of so many bytes, and a speed makes sense.
  *
  * @typedef {{ contender: string, kind: string, size: string, measure: string, unit: 'ms' | 'MiB', bytes?: number, values: number[] }} Series
- * @typedef {{ contender: string, kind: string, size: string, reason: string, rounds: number[] }} Failure
+ * A failure without a measure is one of the whole session.
+ *
+ * @typedef {{ contender: string, kind: string, size: string, measure?: string, reason: string, rounds: number[] }} Failure
  * @typedef {import('./plan.mjs').Session} Session
  * @typedef {import('./sessions.mjs').Sample} Sample
  */
@@ -42,19 +44,23 @@ export class Results {
 
   /**
    * @param {Session} session
-   * @param {string} reason
+   * @param {import('./sessions.mjs').Failure} failure
    * @param {number} round
    */
-  fail({ contender, kind, size }, reason, round) {
-    const name = [contender, kind, size].join('|')
-    const failure = this.#failures.get(name) ?? { contender, kind, size, reason, rounds: [] }
-    failure.rounds.push(round)
+  fail({ contender, kind, size }, { measure, reason }, round) {
+    const name = [contender, kind, size, measure ?? ''].join('|')
+    const failure = this.#failures.get(name) ?? { contender, kind, size, ...(measure === undefined ? {} : { measure }), reason, rounds: [] }
+    failure.rounds.push(round + 1)
     this.#failures.set(name, failure)
   }
 
-  /** @param {Session} session */
+  /**
+   * Whether the session failed so often that another try is a waste.
+   *
+   * @param {Session} session
+   */
   isHopeless({ contender, kind, size }) {
-    return (this.#failures.get([contender, kind, size].join('|'))?.rounds.length ?? 0) >= TRIES
+    return (this.#failures.get([contender, kind, size, ''].join('|'))?.rounds.length ?? 0) >= TRIES
   }
 
   /** @returns {Series[]} */
@@ -88,6 +94,15 @@ export function described({ unit, bytes, values }, { range = true } = {}) {
   const { median, min, max } = summarize(shown)
   const spread = range && shown.length > 1 ? ` (${rounded(min)}–${rounded(max)})` : ''
   return `${rounded(median)} ${bytes === undefined ? unit : 'MB/s'}${spread}`
+}
+
+/**
+ * @param {Failure} failure
+ * @returns {string}
+ */
+export function describedFailure({ contender, kind, size, measure, reason, rounds }) {
+  const what = [contender, kind, size, ...(measure === undefined ? [] : [measure])].join(', ')
+  return `${what}: failed in round ${rounds.join(', ')}: ${reason}`
 }
 
 /**

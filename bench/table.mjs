@@ -1,4 +1,5 @@
 // The results as tables on a terminal: one a kind and size, a row a contender, a column a measure.
+import { CONTENDERS } from './plan.mjs'
 import { described } from './results.mjs'
 
 /** @typedef {import('./results.mjs').Series} Series */
@@ -6,6 +7,9 @@ import { described } from './results.mjs'
 /**
  * @typedef {{ title: string, columns: string[], rows: { name: string, cells: string[] }[] }} Table
  */
+
+/** Measures in the order in which a session does them; a contender that came first may lack some. */
+const ORDER = ['store', 'store again', 'retrieve', 'retrieve unverified', 'first byte', 'range', 'blob', 'pin', 'unpin', 'delete', 'gc']
 
 /** @type {Record<string, string>} */
 const TITLES = {
@@ -25,18 +29,20 @@ const TITLES = {
 export function tables(series, options) {
   return unique(series.map(groupOf)).map((name) => {
     const group = series.filter((one) => groupOf(one) === name)
-    const columns = unique(group.map(({ measure }) => measure))
+    const columns = unique(group.map(({ measure }) => measure)).sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b))
     const [{ kind, size } = { kind: '', size: '' }] = group
     return {
       title: `${TITLES[kind] ?? kind}: ${size}`,
       columns,
-      rows: unique(group.map(({ contender }) => contender)).map((name) => ({
-        name,
-        cells: columns.map((column) => {
-          const found = group.find(({ contender, measure }) => contender === name && measure === column)
-          return found === undefined ? '–' : described(found, options)
-        }),
-      })),
+      rows: unique(group.map(({ contender }) => contender))
+        .sort((a, b) => CONTENDERS.indexOf(a) - CONTENDERS.indexOf(b))
+        .map((name) => ({
+          name,
+          cells: columns.map((column) => {
+            const found = group.find(({ contender, measure }) => contender === name && measure === column)
+            return found === undefined ? '–' : described(found, options)
+          }),
+        })),
     }
   })
 }
