@@ -89,11 +89,22 @@ export class Results {
  * @param {{ range?: boolean }} [options]
  * @returns {string}
  */
-export function described({ unit, bytes, values }, { range = true } = {}) {
-  const shown = bytes === undefined ? values : values.map((ms) => bytes / ms / 1000)
+export function described(series, { range = true } = {}) {
+  const { unit, bytes } = series
+  const shown = shownValues(series)
   const { median, min, max } = summarize(shown)
   const spread = range && shown.length > 1 ? ` (${rounded(min)}–${rounded(max)})` : ''
   return `${rounded(median)} ${bytes === undefined ? unit : 'MB/s'}${spread}`
+}
+
+/**
+ * The values in the unit that they are shown in: MB/s where a speed makes sense.
+ *
+ * @param {Series} series
+ * @returns {number[]}
+ */
+export function shownValues({ bytes, values }) {
+  return bytes === undefined ? values : values.map((ms) => bytes / ms / 1000)
 }
 
 /**

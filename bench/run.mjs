@@ -9,9 +9,21 @@ import { describedFailure } from './results.mjs'
 import { measureScale } from './scale.mjs'
 import { printed, tables } from './table.mjs'
 import { placesOf, TARGETS } from './targets.mjs'
+import { write } from './write.mjs'
 
 /** @typedef {import('./plan.mjs').Session} Session */
 /** @typedef {import('./options.mjs').Options} Options */
+/**
+ * @typedef {{
+ *   date: string,
+ *   machine: import('./machine.mjs').Machine,
+ *   rounds: number,
+ *   series: import('./results.mjs').Series[],
+ *   failures: import('./results.mjs').Failure[],
+ *   verdicts: import('./check.mjs').Verdict[],
+ *   scale: import('./check.mjs').Scale | undefined,
+ * }} Report
+ */
 
 /** @param {string} line */
 const log = (line) => console.error(line)
@@ -24,7 +36,7 @@ async function main() {
   const machine = await describeMachine(executablePath)
   const warning = busyWarning()
   if (warning !== undefined) log(warning)
-  const began = new Date()
+  const date = new Date().toISOString()
 
   const targets = options.check ? TARGETS.filter((target) => isNamed(target.name, options.words)) : []
   const places = targets.flatMap(placesOf)
@@ -46,6 +58,9 @@ async function main() {
   if (verdicts.length > 0) console.log(`\n${printedVerdicts(verdicts)}`)
   const failed = verdicts.filter(({ passed }) => !passed).length
   if (options.check) console.log(`\n${verdicts.length - failed} of ${verdicts.length} targets met`)
+  const { series, failures } = results
+  const written = await write({ date, machine, rounds: options.rounds, series, failures, verdicts, scale }, { ...options, executablePath })
+  console.log(`\nwritten: ${written.join(', ')}`)
   if (failed > 0) process.exitCode = 1
 }
 
