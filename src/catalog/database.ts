@@ -45,6 +45,8 @@ export function keyRange(tx: IDBTransaction, lower: unknown, upper: unknown, low
 export class Database {
   readonly name: string
   readonly #init: DatabaseInit
+  /** What is under way, and whom to tell that its connection was lost. */
+  readonly #running = new Map<IDBTransaction, (reason: unknown) => void>()
   #connection: Promise<IDBDatabase> | undefined
   #ended: Error | undefined
 
@@ -71,6 +73,18 @@ export class Database {
    */
   async run<T>(stores: string | string[], mode: IDBTransactionMode, work: (transaction: IDBTransaction) => Promise<T>): Promise<T> {
     const transaction = await this.#begin(stores, mode)
+    // Must not be left to the transaction: Chromium ends one that meets the loss of its connection neither way.
+    const lost = new Promise<never>((_, reject) => {
+      this.#running.set(transaction, reject)
+    })
+    try {
+      return await Promise.race([this.#finish(transaction, mode, work), lost])
+    } finally {
+      this.#running.delete(transaction)
+    }
+  }
+
+  async #finish<T>(transaction: IDBTransaction, mode: IDBTransactionMode, work: (transaction: IDBTransaction) => Promise<T>): Promise<T> {
     const complete = new Promise<void>((resolve, reject) => {
       transaction.oncomplete = () => resolve()
       transaction.onabort = () => reject(transaction.error ?? new DOMException(`transaction on ${this.name} was aborted`, 'AbortError'))
@@ -157,6 +171,8 @@ export class Database {
     }
     db.onclose = () => {
       this.#connection = undefined
+      const cause = new DOMException('the browser took it away', 'AbortError')
+      for (const [transaction, lose] of this.#running) if (transaction.db === db) lose(this.#explain(cause, transaction.mode))
       this.#init.onLost?.('terminated')
     }
     return db

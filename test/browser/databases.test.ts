@@ -347,6 +347,34 @@ describe('a catalog of another release', () => {
   }
 })
 
+describe('a database that the browser takes away', () => {
+  it('ends what is under way on it, though its transactions never end, and is made again', async () => {
+    const storage = localStorageOf()
+    const cid = await storage.store('kept')
+    const connections = new Set<IDBDatabase>()
+    // As Chromium leaves transactions that begin while it clears the data of the site.
+    const never: object = new Proxy({}, { get: () => () => never, set: () => true })
+    const original = Object.getOwnPropertyDescriptor(IDBDatabase.prototype, 'transaction')!
+    Object.defineProperty(IDBDatabase.prototype, 'transaction', {
+      ...original,
+      value(this: IDBDatabase, _: unknown, mode: IDBTransactionMode) {
+        connections.add(this)
+        return new Proxy({ db: this, mode, objectStore: () => never }, { set: () => true })
+      },
+    })
+    try {
+      const [reading, writing] = [rejection(storage.retrieve(cid)), rejection(storage.store('more'))]
+      while (connections.size === 0) await new Promise((resolve) => setTimeout(resolve))
+      await new Promise((resolve) => setTimeout(resolve))
+      for (const connection of connections) connection.dispatchEvent(new Event('close'))
+      expect(await Promise.race([reading, writing])).toBeInstanceOf(DatabaseError)
+    } finally {
+      Object.defineProperty(IDBDatabase.prototype, 'transaction', original)
+    }
+    expect(new TextDecoder().decode((await storage.retrieve(cid)) ?? undefined)).toBe('kept')
+  })
+})
+
 describe('a context without IndexedDB', () => {
   const original = Object.getOwnPropertyDescriptor(globalThis, 'indexedDB')
 
