@@ -137,7 +137,11 @@ export class Database {
   }
 
   async #connect(): Promise<IDBDatabase> {
-    let db = await openRequest(this.#init, this.#init.version)
+    let db = await openRequest(this.#init, this.#init.version).catch((error: unknown) => {
+      // The browser was about to take away what was there: now it begins anew.
+      if (error instanceof DatabaseError && isAbort(error.cause)) return openRequest(this.#init, this.#init.version)
+      throw error
+    })
     if (this.#init.lacks?.(db) === true) {
       const version = db.version + 1
       db.close()

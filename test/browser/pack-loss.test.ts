@@ -258,7 +258,7 @@ describe('a writer', () => {
     const half = new Promise((resolve) => {
       worker.addEventListener('message', (event) => resolve(event.data))
     })
-    worker.postMessage({ options: tiered({ cacheDir: name, forceFallback: true }), after: 20 })
+    worker.postMessage({ options: tiered({ cacheDir: name, forceFallback: true }), after: 40 })
     expect(await half).toBe('half way')
     worker.terminate()
     const [writer = ''] = await ownersOfKind(name, 'writer')
