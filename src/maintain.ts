@@ -5,7 +5,7 @@ import { canLink, DAG_PB, RAW } from './blocks/links.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
 import { endDead, freeForeign } from './blocks/removal.ts'
 import { deleteEntries, endImplicitEntries, endPin, entriesOf, listEntries } from './catalog/entries.ts'
-import type { EntryOwner } from './catalog/schema.ts'
+import { HELD, type EntryOwner } from './catalog/schema.ts'
 import { describeHere, nameHere, nameNode } from './naming.ts'
 import { draftOf } from './content.ts'
 import { foundHere, withFound, type Found } from './found.ts'
@@ -67,9 +67,9 @@ async function pinFound(operation: Operation, found: Found, options: Cancellable
   const references = writer.references(root)
   const fresh = { ...(await describeHere(core.store.lenient, root)), complete: true }
   const entries = await entriesOf(core.catalog, cid)
-  const implicit = { filename: cid, cid, ...fresh, fallback: operation.fallback, implicit: 1 as const }
+  const implicit = { filename: cid, cid, ...fresh, fallback: operation.fallback, implicit: HELD }
   const contents: KeptContent[] = [
-    { cid, references, entry: implicit, pin: { holder: options.holder ?? '' } },
+    { cid, references, entry: implicit, pin: { holder: options.holder ?? '', size: fresh.size } },
     // What was there in part is whole now.
     ...entries.filter((entry) => !entry.complete).map((entry) => ({ cid, references, entry: { ...draftOf(entry), ...fresh } })),
     ...(content.isFetched ? await pathContents(operation, writer, parsed.cid, nodes) : []),

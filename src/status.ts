@@ -1,5 +1,5 @@
 // The status of a storage, each part of it asked when it is asked for.
-import { pinnedBytes } from './catalog/entries.ts'
+import { pinnedBytes } from './catalog/pins.ts'
 import type { Core } from './core.ts'
 import type { HeliaStatus } from './network/helia.ts'
 import type { ResolvedOptions } from './options.ts'

@@ -151,7 +151,7 @@ function keep(operation: Operation, writer: Writer, root: CID, type: EntryDraft[
       ...(options.mediaType === undefined ? {} : { mediaType: options.mediaType }),
       ...(sha256 === undefined ? {} : { sha256 }),
     },
-    ...(options.pin === true ? { pin: { holder: options.holder ?? '' } } : {}),
+    ...(options.pin === true ? { pin: { holder: options.holder ?? '', size } } : {}),
   }
 }
 

@@ -1,8 +1,9 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
-import { keyRange, result } from './database.ts'
+import { result } from './database.ts'
 import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
 import { placePacks } from './pack-rows.ts'
-import type { Added, EntryOwner, PinOwner, Reference, SealedPack, Usage } from './schema.ts'
+import { addPinnedBytes, pinsOf } from './pins.ts'
+import { HELD, UNHELD, type Added, type EntryOwner, type PinOwner, type Reference, type SealedPack, type Usage } from './schema.ts'
 
 export type EntryDraft = Omit<EntryOwner, 'id' | 'kind' | 'modified' | 'lastUsed' | 'replicas'>
 
@@ -14,7 +15,8 @@ export interface KeptContent {
     /** The entry was there when the work began: where it is gone now, somebody deleted it, and it stays deleted. */
     existed?: boolean
   }
-  pin?: { holder: string }
+  /** `size`: bytes of the content. */
+  pin?: { holder: string; size: number }
 }
 
 export interface Commit {
@@ -47,7 +49,7 @@ export interface CatalogChange {
 
 export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Committed> {
   const changes: CatalogChange[] = []
-  const usage: Usage = { ...commit.added, files: 0 }
+  const usage = { ...commit.added, files: 0, pinnedBytes: 0 }
   if (commit.writer !== undefined) await mustLive(tx, { id: commit.writer, kind: 'writer' })
   const contents = withoutRepeats(commit.contents)
   const kept = await Promise.all(contents.map((content) => keep(tx, content, changes, usage)))
@@ -63,10 +65,13 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
   await addUsage(tx, usage)
   // Apart, since what others counted anew meanwhile did not count these.
   await addUsage(tx, { blocks, bytes, deadBytes, files: 0 })
+  await addPinnedBytes(tx, usage.pinnedBytes)
   return { changes, leftovers, unused, emptied }
 }
 
-async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogChange[], usage: Usage): Promise<boolean> {
+type CommitUsage = Pick<Usage, 'files'> & { pinnedBytes: number }
+
+async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogChange[], usage: CommitUsage): Promise<boolean> {
   const owners = tx.objectStore('owners')
   const references = tx.objectStore('references')
   const now = Date.now()
@@ -75,7 +80,7 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
   }
   let kept = false
   let { entry } = content
-  if (entry !== undefined && entry.implicit === 1 && (await result(owners.index('content').getKey(content.cid))) !== undefined) {
+  if (entry?.implicit !== undefined && (await result(owners.index('content').getKey(content.cid))) !== undefined) {
     entry = undefined
     kept = true
   }
@@ -85,7 +90,7 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
     if (before !== undefined) {
       const { implicit, ...row } = before
       const after: EntryOwner = { ...row, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
-      if (implicit === 1 && draft.implicit === 1) after.implicit = 1
+      if (implicit !== undefined && draft.implicit !== undefined) after.implicit = implicit
       owners.put(after)
       putAll(before.id)
       changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
@@ -100,20 +105,35 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
     }
   }
   if (content.pin !== undefined) {
-    const { holder } = content.pin
-    const before = await result<PinOwner | undefined>(owners.index('pin').get([content.cid, holder]))
-    const row: PinOwner = before ?? { id: newOwnerId(), kind: 'pin', holder, pinned: content.cid }
-    if (before === undefined) {
-      owners.add(row)
-      const others = await result(owners.index('pin').count(keyRange(tx, [content.cid], [content.cid, []])))
-      const rows = await result<EntryOwner[]>(owners.index('content').getAll(content.cid))
-      const kind = others > 1 ? 'updated' : 'pinned'
-      for (const { filename } of rows) changes.push({ cid: content.cid, filename, kind })
-    }
-    putAll(row.id)
+    putAll(await keepPin(tx, content.cid, content.pin, changes, usage))
     kept = true
   }
   return kept
+}
+
+/** Answers the id of the holder's pin. */
+async function keepPin(
+  tx: IDBTransaction,
+  cid: string,
+  { holder, size }: NonNullable<KeptContent['pin']>,
+  changes: CatalogChange[],
+  usage: CommitUsage,
+): Promise<string> {
+  const owners = tx.objectStore('owners')
+  const before = await result(owners.index('pin').getKey([cid, holder]))
+  if (before !== undefined) return before as string
+  const row: PinOwner = { id: newOwnerId(), kind: 'pin', holder, pinned: cid, size }
+  owners.add(row)
+  const pins = await result<PinOwner[]>(owners.index('pin').getAll(pinsOf(tx, cid)))
+  const other = pins.find(({ id }) => id !== row.id)
+  // Whichever pin goes last takes away from the sum what the first one added to it.
+  if (other === undefined) usage.pinnedBytes += size
+  else if (other.size !== undefined && other.size !== size) owners.put({ ...row, size: other.size })
+  for (const entry of await result<EntryOwner[]>(owners.index('content').getAll(cid))) {
+    if (entry.implicit === UNHELD) owners.put({ ...entry, implicit: HELD })
+    changes.push({ cid, filename: entry.filename, kind: other === undefined ? 'pinned' : 'updated' })
+  }
+  return row.id
 }
 
 /** Each entry and each pin once, the later one of two winning, since rows are looked up before any of them is put. */

@@ -4,7 +4,8 @@ import { addUsage, endPending } from './owners.ts'
 import type { Catalog } from './catalog.ts'
 import type { CatalogChange } from './commit.ts'
 import { keyRange, result } from './database.ts'
-import type { EntryOwner, PinOwner } from './schema.ts'
+import { addPinnedBytes, holdersIn, pinsOf } from './pins.ts'
+import { UNHELD, type EntryOwner, type PinOwner } from './schema.ts'
 
 export interface Listing {
   entry: EntryOwner
@@ -63,6 +64,7 @@ export async function deleteEntries(
     const going = options.filename === undefined ? all : all.filter((entry) => entry.filename === options.filename)
     const ended = going.map((entry) => entry.id)
     const changes: CatalogChange[] = going.map(({ filename }) => ({ cid, filename, kind: 'deleted' }))
+    let pinned = 0
     if (going.length === 0) return { ended, changes }
     if (going.length === all.length) {
       const pins = await result<PinOwner[]>(owners.index('pin').getAll(pinsOf(tx, cid)))
@@ -72,9 +74,11 @@ export async function deleteEntries(
         throw new PinnedError(`${cid} is pinned by ${names}: unpin it first, or delete with { force: true }`, cid, holders)
       }
       ended.push(...pins.map((pin) => pin.id))
+      pinned = pins[0]?.size ?? 0
     }
     await Promise.all(ended.map((id) => endPending(tx, id, true)))
     await addUsage(tx, { bytes: 0, blocks: 0, files: -going.length })
+    if (ended.length > going.length) await addPinnedBytes(tx, -pinned)
     return { ended, changes }
   })
 }
@@ -83,12 +87,15 @@ export async function deleteEntries(
 export async function endPin(catalog: Catalog, cid: string, holder: string): Promise<{ ended: string[]; changes: CatalogChange[] }> {
   return catalog.writeToFree(['owners', 'references'], async (tx) => {
     const owners = tx.objectStore('owners')
-    const id = await result(owners.index('pin').getKey([cid, holder]))
-    if (id === undefined) return { ended: [], changes: [] }
-    await endPending(tx, id as string, true)
+    const pin = await result<PinOwner | undefined>(owners.index('pin').get([cid, holder]))
+    if (pin === undefined) return { ended: [], changes: [] }
+    await endPending(tx, pin.id, true)
     const entries = await result<EntryOwner[]>(owners.index('content').getAll(cid))
-    const kind = (await holdersIn(tx, cid)).length > 0 ? 'updated' : 'unpinned'
-    return { ended: [id as string], changes: entries.map(({ filename }) => ({ cid, filename, kind })) }
+    const isHeld = (await holdersIn(tx, cid)).length > 0
+    if (!isHeld) for (const entry of entries) if (entry.implicit !== undefined) owners.put({ ...entry, implicit: UNHELD })
+    await addPinnedBytes(tx, isHeld ? 0 : -(pin.size ?? 0))
+    const kind = isHeld ? 'updated' : 'unpinned'
+    return { ended: [pin.id], changes: entries.map(({ filename }) => ({ cid, filename, kind })) }
   })
 }
 
@@ -98,7 +105,9 @@ export async function endImplicitEntries(catalog: Catalog): Promise<{ ended: str
     const owners = tx.objectStore('owners')
     const ended: string[] = []
     const changes: CatalogChange[] = []
-    for (const entry of await result<EntryOwner[]>(owners.index('implicit').getAll())) {
+    // Where nobody noted which entries lost their pins, it is noted now.
+    await addPinnedBytes(tx, 0)
+    for (const entry of await result<EntryOwner[]>(owners.index('implicit').getAll(UNHELD))) {
       if ((await holdersIn(tx, entry.cid)).length > 0) continue
       await endPending(tx, entry.id, true)
       ended.push(entry.id)
@@ -121,26 +130,6 @@ export async function writeLastUsed(catalog: Catalog, times: ReadonlyMap<string,
       }),
     )
   })
-}
-
-/** Bytes of the contents that are pinned, each content once. */
-export async function pinnedBytes(catalog: Catalog): Promise<number> {
-  return catalog.read(['owners'], async (tx) => {
-    const owners = tx.objectStore('owners')
-    const pins = await result<PinOwner[]>(owners.index('pin').getAll())
-    const cids = new Set(pins.map((pin) => pin.pinned))
-    const entries = await Promise.all([...cids].map((cid) => result<EntryOwner | undefined>(owners.index('content').get(cid))))
-    return entries.reduce((sum, entry) => sum + (entry?.size ?? 0), 0)
-  })
-}
-
-async function holdersIn(tx: IDBTransaction, cid: string): Promise<string[]> {
-  const pins = await result<PinOwner[]>(tx.objectStore('owners').index('pin').getAll(pinsOf(tx, cid)))
-  return pins.map((pin) => pin.holder)
-}
-
-function pinsOf(tx: IDBTransaction, cid: string): IDBKeyRange {
-  return keyRange(tx, [cid], [cid, []])
 }
 
 type Bounds = [lower: [string, string] | [string] | [], upper: [string, string[]] | [string] | [string[]]]

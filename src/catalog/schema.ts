@@ -23,17 +23,24 @@ export interface EntryOwner extends OwnerBase {
   /** Every block was here when the entry was made: one that is missing later is damage, not a part that was never fetched. */
   complete: boolean
   /** Made by a pin of something that had no entry; goes in gc() when no pin is left. */
-  implicit?: 1
+  implicit?: typeof HELD | typeof UNHELD
   mediaType?: string
   sha256?: string
   replicas: string[]
 }
+
+/** In `implicit`: a pin holds the entry. Code that kept no sum of pins wrote this one alone. */
+export const HELD = 1 as const
+/** In `implicit`: its last pin went, so that gc() finds it without looking at all that are held. */
+export const UNHELD = 2 as const
 
 /** A holder's wish to keep every block of a content here. */
 export interface PinOwner extends OwnerBase {
   kind: 'pin'
   holder: string
   pinned: string
+  /** Bytes of the content, which is whole where it is pinned: the same in all pins of one content. */
+  size?: number
 }
 
 /** Somebody at work. Alive while its lock is held; `pending` puts it into the index that recovery reads. */
@@ -98,6 +105,8 @@ export interface Usage {
   deadBytes?: number
   /** How often it was counted anew. */
   recounts?: number
+  /** Bytes of the contents that are pinned, each content once. Absent where code that kept no sum wrote the catalog: see addPinnedBytes. */
+  pinnedBytes?: number
 }
 
 /** What an owner wrote and the usage does not tell yet. Nothing is added where it was counted anew since then: that told it. */
@@ -123,7 +132,7 @@ export function upgradeCatalog(db: IDBDatabase): void {
   if (missing.has('meta')) {
     const meta = db.createObjectStore('meta')
     meta.put({ readableBy: CATALOG_FORMAT, writableBy: CATALOG_FORMAT } satisfies Format, 'format')
-    meta.put({ bytes: 0, blocks: 0, files: 0 } satisfies Usage, 'usage')
+    meta.put({ bytes: 0, blocks: 0, files: 0, pinnedBytes: 0 } satisfies Usage, 'usage')
   }
   if (missing.has('owners')) {
     const owners = db.createObjectStore('owners', { keyPath: 'id' })

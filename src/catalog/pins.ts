@@ -1,0 +1,54 @@
+// Pins within a transaction: who holds a content, and the sum of what is held, kept in step with the pins.
+import type { Catalog } from './catalog.ts'
+import { keyRange, result } from './database.ts'
+import { usageIn } from './owners.ts'
+import { HELD, UNHELD, type EntryOwner, type PinOwner, type Usage } from './schema.ts'
+
+/** Every pin of a content in the index `pin`. */
+export function pinsOf(tx: IDBTransaction, cid: string): IDBKeyRange {
+  return keyRange(tx, [cid], [cid, []])
+}
+
+export async function holdersIn(tx: IDBTransaction, cid: string): Promise<string[]> {
+  const pins = await result<PinOwner[]>(tx.objectStore('owners').index('pin').getAll(pinsOf(tx, cid)))
+  return pins.map((pin) => pin.holder)
+}
+
+/**
+ * Adds to the sum after the pins were changed, or counts it where the catalog was written by code that kept none. Must be part of every
+ * transaction that changes pins.
+ */
+export async function addPinnedBytes(tx: IDBTransaction, delta: number): Promise<void> {
+  const usage = await usageIn(tx)
+  if (usage.pinnedBytes !== undefined && delta === 0) return
+  const pinned = usage.pinnedBytes === undefined ? await settlePins(tx) : Math.max(0, usage.pinnedBytes + delta)
+  tx.objectStore('meta').put({ ...usage, pinnedBytes: pinned } satisfies Usage, 'usage')
+}
+
+/** Bytes of the contents that are pinned, each content once. */
+export function pinnedBytes(catalog: Catalog): Promise<number> {
+  return catalog.read(['meta', 'owners'], async (tx) => (await usageIn(tx)).pinnedBytes ?? sum(await sizesOfPinned(tx)))
+}
+
+/** Gives pins and entries what code without the sum did not write, and answers the sum. */
+async function settlePins(tx: IDBTransaction): Promise<number> {
+  const owners = tx.objectStore('owners')
+  const sizes = await sizesOfPinned(tx)
+  for (const pin of await result<PinOwner[]>(owners.index('pin').getAll())) owners.put({ ...pin, size: sizes.get(pin.pinned) ?? 0 })
+  for (const entry of await result<EntryOwner[]>(owners.index('implicit').getAll(HELD))) {
+    if (!sizes.has(entry.cid)) owners.put({ ...entry, implicit: UNHELD })
+  }
+  return sum(sizes)
+}
+
+async function sizesOfPinned(tx: IDBTransaction): Promise<Map<string, number>> {
+  const owners = tx.objectStore('owners')
+  const pins = await result<PinOwner[]>(owners.index('pin').getAll())
+  const cids = [...new Set(pins.map((pin) => pin.pinned))]
+  const entries = await Promise.all(cids.map((cid) => result<EntryOwner | undefined>(owners.index('content').get(cid))))
+  return new Map(cids.map((cid, index) => [cid, entries[index]?.size ?? 0]))
+}
+
+function sum(sizes: ReadonlyMap<string, number>): number {
+  return [...sizes.values()].reduce((total, size) => total + size, 0)
+}
