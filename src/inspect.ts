@@ -54,7 +54,7 @@ async function describe(core: Core, listings: readonly Listing[]): Promise<FileI
     Promise.all(listings.map(({ entry }) => core.catalog.referencesOfContent(tx, entry.cid))),
   )
   const keys = [...new Set(references.flatMap((records) => records.flatMap((record) => record.blocks)))]
-  const [has, damaged] = await Promise.all([core.store.present(keys), core.catalog.damaged()])
+  const [has, damaged] = await Promise.all([core.store.present(keys), core.catalog.damaged(keys)])
   const here = new Set(keys.filter((_, index) => has[index] === true))
   return listings.map(({ entry, holders }, index) => {
     const records = references[index] ?? []

@@ -80,6 +80,9 @@ export const FETCHES_IN_FLIGHT = 8
 /** Blocks that one step of a removal looks at under the exclusive lock, so that writers wait for milliseconds only. */
 export const REMOVAL_STEP_BLOCKS = 512
 
+/** Blocks noted damaged up to which all of them are read at each look-up. */
+export const DAMAGED_READ_WHOLE = 32
+
 /** Milliseconds that starting Helia may take before the fallback is settled on. */
 export const START_TIMEOUT_MS = 10_000
 

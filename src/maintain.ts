@@ -116,7 +116,7 @@ export async function verify(operation: Operation, path: ContentPath | undefined
         answer.blocks++
         answer.bytes += bytes.byteLength
       })
-      const noted = await operation.core.catalog.damaged()
+      const noted = await operation.core.catalog.damaged(page)
       const healed = page.filter((key) => noted.has(key) && verdicts.get(key) === true)
       if (healed.length > 0) await operation.core.catalog.noteWhole(healed)
       for (const key of page) {
@@ -162,7 +162,8 @@ async function verifyDag(operation: Operation, root: CID, answer: Verdict, optio
   }
   await checkLeaves()
   // What was never here is no damage: it is where it was noted, or where content that was whole needs it.
-  const [noted, owners] = await Promise.all([catalog.damaged(), catalog.ownersOf(missing.map(blockKey))])
+  const keys = missing.map(blockKey)
+  const [noted, owners] = await Promise.all([catalog.damaged(keys), catalog.ownersOf(keys)])
   missing.forEach((cid, index) => {
     const isLost = owners[index]?.some((owner) => owner.kind === 'entry' && owner.complete) === true
     if (isLost || noted.has(blockKey(cid))) answer.damaged.push({ cid: root.toString(), block: cid.toV1().toString() })

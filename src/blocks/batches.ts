@@ -62,7 +62,7 @@ export class Batches {
       this.#added.blocks++
       this.#added.bytes += bytes.byteLength
     })
-    const noted = await store.catalog.damaged()
+    const noted = await store.catalog.damaged(keys)
     const rewritten = new Set(written.map(({ key }) => key))
     // What was damaged in a pack, noted or not, lies whole in a record now. Beside a pack that is whole a record may stand where it was asked for.
     const spoilt = keys.filter((key) => rewritten.has(key) && (noted.has(key) || (rows.has(key) && !recordsOnly)))

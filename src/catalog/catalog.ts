@@ -3,6 +3,7 @@ import type { BlockKey } from '../blocks/blocks.ts'
 import { DatabaseError, QuotaError } from '../errors.ts'
 import { RESERVE_BYTES } from '../limits.ts'
 import { commitIn, type Commit, type Committed } from './commit.ts'
+import { damagedIn } from './damaged.ts'
 import { Database, keyRange, result, type DatabaseLoss } from './database.ts'
 import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
@@ -162,9 +163,9 @@ export class Catalog {
     })
   }
 
-  /** The keys of blocks noted damaged: few, and read whole. */
-  damaged(): Promise<Set<BlockKey>> {
-    return this.read(['damaged'], async (tx) => new Set((await result(tx.objectStore('damaged').getAllKeys())) as BlockKey[]))
+  /** Which of the blocks are noted damaged. */
+  damaged(blocks: readonly BlockKey[]): Promise<Set<BlockKey>> {
+    return this.read(['damaged'], (tx) => damagedIn(tx, blocks))
   }
 
   async noteDamaged(blocks: readonly BlockKey[]): Promise<void> {

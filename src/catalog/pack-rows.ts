@@ -1,6 +1,7 @@
 // Rows of packs within a transaction: which file of leaves a block lies in, and how much of each file is still needed.
 import type { BlockKey } from '../blocks/blocks.ts'
 import type { Catalog } from './catalog.ts'
+import { damagedIn } from './damaged.ts'
 import { result } from './database.ts'
 import { addUsage } from './owners.ts'
 import type { PackedRow, PackRow, SealedPack } from './schema.ts'
@@ -23,7 +24,8 @@ export interface Placed {
 export async function placePacks(tx: IDBTransaction, sealed: readonly SealedPack[], isKept: (block: BlockKey) => boolean): Promise<Placed> {
   const placed: Placed = { blocks: 0, bytes: 0, deadBytes: 0, unused: [], emptied: [] }
   if (sealed.length === 0) return placed
-  const damaged = new Set((await result(tx.objectStore('damaged').getAllKeys())) as BlockKey[])
+  const blocks = sealed.flatMap((pack) => pack.places.map((place) => place.block))
+  const damaged = await damagedIn(tx, blocks)
   const left = new Map<string, number>()
   for (const pack of sealed) {
     const answers = await Promise.all(
@@ -93,8 +95,8 @@ export function examinePlaces(
   blocks: readonly BlockKey[],
 ): Promise<{ rows: (PackedRow | undefined)[]; damaged: ReadonlySet<BlockKey> }> {
   return catalog.read(['packed', 'damaged'], async (tx) => {
-    const [rows, damaged] = await Promise.all([placesIn(tx, blocks), result(tx.objectStore('damaged').getAllKeys())])
-    return { rows, damaged: new Set(damaged as BlockKey[]) }
+    const [rows, damaged] = await Promise.all([placesIn(tx, blocks), damagedIn(tx, blocks)])
+    return { rows, damaged }
   })
 }
 

@@ -1,7 +1,7 @@
 // What must not depend on how many entries there are: what is asked of the databases is counted, and the sums that are kept are counted anew.
 import { afterEach, describe, expect, it } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
-import { nextEvent, seeded } from './support/outside.ts'
+import { keyOf, nextEvent, seeded } from './support/outside.ts'
 import { requestsOf } from './support/requests.ts'
 import { closeAll, freshName, localStorageOf, randomBytes, within } from './support/stores.ts'
 
@@ -102,6 +102,36 @@ describe('what is asked of the databases', () => {
     // Stored, then asked: without both there is nothing to compare.
     expect(Object.keys(seen[0] ?? {})).toHaveLength(14)
     expect(seen[1]).toEqual(seen[0])
+  })
+
+  it('is the same with 3 and with 300 blocks noted damaged, and no less is seen', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const cids = await storage.storeMany(Array.from({ length: 20 }, (_, index) => ({ data: `entry ${index}`, filename: `${index}` })))
+    const [spoilt = '', whole = ''] = cids
+    const note = (keys: string[]): Promise<unknown> =>
+      within(`${name}/catalog`, 'damaged', 'readwrite', (store) => keys.map((key) => store.put(1, key)).at(-1) as IDBRequest)
+    await note([keyOf(spoilt), '/X', '/Y'])
+    const look = async (): Promise<unknown> => [
+      await storage.exists(spoilt),
+      await storage.exists(whole),
+      (await storage.listFiles()).map((file) => [file.filename, file.state]),
+    ]
+    const few = await look()
+    expect(few).toMatchObject([
+      false,
+      true,
+      expect.arrayContaining([
+        ['0', 'damaged'],
+        ['1', 'whole'],
+      ]),
+    ])
+    await note(Array.from({ length: 300 }, (_, index) => `/Z${index}`))
+    expect(await look()).toEqual(few)
+    expect((await requestsOf(() => storage.exists(whole)))['damaged']).toBeLessThan(100)
+    // Storing it again heals it, however many others there are.
+    await storage.store('entry 0', { filename: '0' })
+    expect(await storage.exists(spoilt)).toBe(true)
   })
 })
 
