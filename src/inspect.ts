@@ -3,7 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { canLink } from './blocks/links.ts'
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { holdersOf, listEntries, type Listing } from './catalog/entries.ts'
-import { SIZE_IN_RECORD, type Reference } from './catalog/schema.ts'
+import { SIZE_IN_RECORD, type EntryOwner, type Reference } from './catalog/schema.ts'
 import type { Core } from './core.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { foundHere, withFound } from './found.ts'
@@ -51,7 +51,7 @@ export async function listFiles(
 /** Entries as the contract has them. What is here is counted now, never remembered. */
 async function describe(core: Core, listings: readonly Listing[]): Promise<FileInfo[]> {
   const references = await core.catalog.read(['owners', 'references'], (tx) =>
-    Promise.all(listings.map(({ entry }) => core.catalog.referencesOfContent(tx, entry.cid))),
+    Promise.all(listings.map(({ entry }) => referencesOfEntry(core, tx, entry))),
   )
   const keys = [...new Set(references.flatMap((records) => records.flatMap((record) => record.blocks)))]
   const [has, damaged] = await Promise.all([core.store.present(keys), core.catalog.damaged(keys)])
@@ -79,6 +79,12 @@ async function describe(core: Core, listings: readonly Listing[]): Promise<FileI
       replicas: entry.replicas,
     }
   })
+}
+
+/** What was whole when it was stored is told by its own records; of a part, other entries and pins of the content may tell more. */
+async function referencesOfEntry(core: Core, tx: IDBTransaction, entry: EntryOwner): Promise<Reference[]> {
+  const own = entry.complete ? await core.catalog.referencesIn(tx, entry.id) : []
+  return own.length > 0 && reachesAll(own) ? own : core.catalog.referencesOfContent(tx, entry.cid)
 }
 
 /** False where a child that may have links of its own has no record: what lies below it is not known. */
