@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 /** The project's folder. */
 export const ROOT = fileURLToPath(new URL('..', import.meta.url))
 
-const TOOL_TIMEOUT_MS = 600_000
+const TOOL_TIMEOUT_MS = 1_800_000
 
 /**
  * Runs a tool with our output. Answers whether it ended well, within TOOL_TIMEOUT_MS.

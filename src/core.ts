@@ -36,6 +36,7 @@ export class Core {
   readonly catalog: Catalog
   readonly store: LocalBlockstore
   readonly locks: Locks
+  readonly #cacheDir: string
   readonly #datastore: Database
   readonly #channel: BroadcastChannel | undefined
   readonly #events: CoreEvents
@@ -47,6 +48,7 @@ export class Core {
 
   private constructor(options: ResolvedOptions, medium: 'idb' | 'memory', factory: IDBFactory, catalog: Catalog, events: CoreEvents) {
     this.medium = medium
+    this.#cacheDir = options.cacheDir
     this.catalog = catalog
     this.#events = events
     this.locks = new Locks(options.cacheDir, medium === 'memory' ? undefined : lockManager())
@@ -57,11 +59,12 @@ export class Core {
       catalog,
       locks: this.locks,
       tier: options.tier,
+      packsRefused: () => this.packsRefused,
       onDamaged: (cid) => events.onDamaged(cid.toV1().toString()),
     })
     this.#datastore = datastoreDatabase(`${options.cacheDir}/data`, factory)
     if (medium !== 'memory' && typeof BroadcastChannel !== 'undefined') {
-      this.#channel = new BroadcastChannel(`ipfs-kit:${options.cacheDir}`)
+      this.#channel = new BroadcastChannel(channelName(options.cacheDir))
       this.#channel.onmessage = (event: MessageEvent<ChannelMessage>) => this.#hear(event.data)
       // Node keeps a process alive for an open channel; browsers have no such notion.
       ;(this.#channel as { unref?: () => void }).unref?.()
@@ -224,6 +227,10 @@ export class Core {
     if (message.type === 'changes') for (const change of message.changes) this.#events.onChange(change)
     else if (message.type === 'freed') this.#events.onFreed()
     else if (message.type === 'anyone') void this.#answerHere()
+    else if (message.type === 'destroyed') {
+      const reason = new DatabaseError(`storage '${this.#cacheDir}' was destroyed by another tab or worker`, this.#cacheDir)
+      void this.store.packs?.abandon(reason).catch(() => undefined)
+    }
   }
 
   async #answerHere(): Promise<void> {
@@ -259,8 +266,18 @@ export class Core {
   }
 }
 
+function channelName(cacheDir: string): string {
+  return `ipfs-kit:${cacheDir}`
+}
+
 type ChannelMessage =
-  { type: 'changes'; changes: readonly CatalogChange[] } | { type: 'freed' } | { type: 'anyone' } | { type: 'busy' } | { type: 'here' }
+  | { type: 'changes'; changes: readonly CatalogChange[] }
+  | { type: 'freed' }
+  | { type: 'anyone' }
+  | { type: 'busy' }
+  | { type: 'here' }
+  /** Whoever has a pack open must let go of it. */
+  | { type: 'destroyed' }
 
 /** Milliseconds that another context has to answer. */
 const ANSWER_TIMEOUT_MS = 300
@@ -278,6 +295,11 @@ export async function deleteDatabases(factory: IDBFactory, cacheDir: string): Pr
 async function destroyPacks(cacheDir: string): Promise<void> {
   if (!PackDirectory.isSupported) return
   const directory = new PackDirectory(packFolder(cacheDir))
+  if (typeof BroadcastChannel !== 'undefined') {
+    const channel = new BroadcastChannel(channelName(cacheDir))
+    channel.postMessage({ type: 'destroyed' } satisfies ChannelMessage)
+    channel.close()
+  }
   const deadline = Date.now() + DATABASE_BLOCKED_TIMEOUT_MS
   // A browser that refuses its private file system (a private window) has none there.
   const isGone = (): Promise<boolean> => directory.destroy().catch(() => true)

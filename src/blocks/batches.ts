@@ -40,7 +40,7 @@ export class Batches {
   }
 
   /** Writes blocks that are not here yet, or not whole. The caller holds the shared lock. */
-  async write(blocks: Map<BlockKey, Bytes>): Promise<void> {
+  async write(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<void> {
     const store = this.#store
     const recordsOnly = store.tier === 'records'
     const keys = [...blocks.keys()]
@@ -49,8 +49,8 @@ export class Batches {
     const rows = new Map(places.flatMap((row) => (row === undefined ? [] : [[row.block, row]])))
     const here = new Set(keys.filter((key, index) => recorded[index] === true || rows.has(key)))
     const candidates = new Map([...blocks].filter(([key]) => here.has(key)))
+    // Must not give the bytes away: whoever put them may have them in hand still.
     const whole = here.size === 0 ? here : await store.compare(candidates, recordsOnly ? new Map() : rows)
-    for (const [key, bytes] of candidates) blocks.set(key, bytes)
     await this.#name(
       [...blocks].map(([key, bytes]) => [key, bytes.byteLength]),
       here,

@@ -23,6 +23,8 @@ export interface LocalBlockstoreInit {
   catalog: Catalog
   locks: Locks
   tier: Tier
+  /** Why this context writes no packs, once that is known. */
+  packsRefused: () => Error | undefined
   onDamaged: (cid: CID) => void
 }
 
@@ -32,14 +34,16 @@ export class LocalBlockstore implements BlockSource {
   readonly catalog: Catalog
   readonly locks: Locks
   readonly tier: Tier
+  readonly #packsRefused: () => Error | undefined
   readonly #onDamaged: (cid: CID) => void
 
-  constructor({ records, packs, catalog, locks, tier, onDamaged }: LocalBlockstoreInit) {
+  constructor({ records, packs, catalog, locks, tier, packsRefused, onDamaged }: LocalBlockstoreInit) {
     this.records = records
     this.packs = packs
     this.catalog = catalog
     this.locks = locks
     this.tier = tier
+    this.#packsRefused = packsRefused
     this.#onDamaged = onDamaged
   }
 
@@ -47,7 +51,7 @@ export class LocalBlockstore implements BlockSource {
   async packLanes(): Promise<Lanes | undefined> {
     if (this.tier === 'records') return undefined
     const lanes = await this.packs?.lanes()
-    if (lanes === undefined && this.tier === 'packs') throw packsMissing()
+    if (lanes === undefined && this.tier === 'packs') throw packsMissing(this.#packsRefused())
     return lanes
   }
 
@@ -109,10 +113,18 @@ export class LocalBlockstore implements BlockSource {
     return recorded.map((has, index) => has || packed[index] === true)
   }
 
-  /** Which of these blocks lie here byte for byte: at their `rows`, else as records. Buffers may change places, bytes don't. */
-  async compare(blocks: Map<BlockKey, Bytes>, rows: ReadonlyMap<BlockKey, PackedRow>): Promise<Set<BlockKey>> {
+  /**
+   * Which of these blocks lie here byte for byte: at their `rows`, else as records. With `exchange` a worker may be given the bytes, which saves
+   * copying them: `blocks` then holds others that are the same.
+   */
+  async compare(
+    blocks: Map<BlockKey, Bytes>,
+    rows: ReadonlyMap<BlockKey, PackedRow>,
+    { exchange = false }: { exchange?: boolean } = {},
+  ): Promise<Set<BlockKey>> {
     const packed = [...blocks.keys()].flatMap((key) => rows.get(key) ?? [])
-    const whole = packed.length === 0 || this.packs === undefined ? new Set<BlockKey>() : await this.packs.compare(packed, blocks)
+    const take = exchange ? (block: BlockKey, bytes: Bytes): void => void blocks.set(block, bytes) : undefined
+    const whole = packed.length === 0 || this.packs === undefined ? new Set<BlockKey>() : await this.packs.compare(packed, blocks, take)
     const others = [...blocks.keys()].filter((key) => !whole.has(key))
     const stored = await this.records.getMany(others)
     others.forEach((key, index) => {

@@ -3,7 +3,7 @@ import { DatabaseError, QuotaError, StorageError } from '../errors.ts'
 import { isNamed } from '../packs/directory.ts'
 
 /** An error of a pack worker in the terms of the contract; others as they are. */
-export function packError(error: unknown, what: 'hash' | 'write' | 'flush'): unknown {
+export function packError(error: unknown, what: 'hash' | 'read' | 'write' | 'flush'): unknown {
   if (error instanceof StorageError && error.code !== 'not-supported') return error
   if (isNamed(error, 'QuotaExceededError')) {
     return new QuotaError('the browser has no room left for this file: delete or unpin something, or free disk space', {}, { cause: error })

@@ -15,12 +15,16 @@ import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 import type { BufferPool } from './buffer-pool.ts'
 import { equalBytes, type HashedBlock } from './hashing.ts'
+import { packError } from './pack-errors.ts'
 
 interface ReadingOptions {
   hash?: boolean
   pool?: BufferPool | undefined
   places?: ReadonlyMap<BlockKey, PackedRow> | undefined
 }
+
+/** Takes the bytes of a block in place of those that were given away. */
+type Exchange = (block: BlockKey, bytes: Bytes) => void
 
 interface Open {
   uses: number
@@ -43,6 +47,7 @@ export class PackStore {
   #settled: Lanes | undefined
   readonly #open = new Map<string, Open>()
   #closed = false
+  #abandoned = false
 
   /** `lanes` answers undefined where this context reads packs and writes none. */
   constructor(directory: PackDirectory, catalog: Catalog, locks: Locks, lanes: Promise<Lanes | undefined>) {
@@ -85,46 +90,74 @@ export class PackStore {
     return blocks
   }
 
-  /** Which blocks lie byte for byte where their rows say. Their buffers may be exchanged for others of the same bytes. */
-  async compare(rows: readonly PackedRow[], blocks: Map<BlockKey, Bytes>): Promise<Set<BlockKey>> {
-    const lanes = this.#settled
+  /**
+   * Which blocks lie byte for byte where their rows say. In a pack that is gone or short none do: the next sweep drops its rows, so whoever stores
+   * must not rely on it. With `exchange` the bytes are given away and it takes those that come back.
+   *
+   * @throws DatabaseError where bytes were given away to a worker that ended
+   */
+  async compare(rows: readonly PackedRow[], blocks: ReadonlyMap<BlockKey, Bytes>, exchange?: Exchange): Promise<Set<BlockKey>> {
     const whole = new Set<BlockKey>()
+    const packs = [...new Set(rows.map((row) => row.pack))]
+    const known = await this.#catalog.read(['packs'], (tx) =>
+      Promise.all(packs.map((pack) => result<PackRow | undefined>(tx.objectStore('packs').get(pack)))),
+    )
     await Promise.all(
-      [...new Set(rows.map((row) => row.pack))].map(async (pack) => {
+      packs.map(async (pack, index) => {
         const there = rows.filter((row) => row.pack === pack)
-        const same =
-          lanes?.isAlive === true && lanes.sharedReading
-            ? await this.#compareIn(lanes, pack, there, blocks)
-            : await this.#read(there, {}).then((stored) => there.map(({ block }, at) => isSame(stored[at]?.bytes, blocks.get(block))))
-        there.forEach(({ block }, index) => {
-          if (same[index] === true) whole.add(block)
+        const same = await this.#compareWith(pack, known[index]?.bytes ?? 0, there, blocks, exchange)
+        there.forEach(({ block }, at) => {
+          if (same[at] === true) whole.add(block)
         })
       }),
     )
     return whole
   }
 
-  async #compareIn(lanes: Lanes, pack: string, rows: readonly PackedRow[], blocks: Map<BlockKey, Bytes>): Promise<boolean[]> {
-    // Buffers that hold more than a block can't be given away.
-    const sent = rows
-      .map(({ block }) => blocks.get(block) ?? new Uint8Array(0))
-      .map((bytes) => (isWhole(bytes) ? bytes : new Uint8Array(bytes)))
+  async #compareWith(
+    pack: string,
+    packBytes: number,
+    rows: readonly PackedRow[],
+    blocks: ReadonlyMap<BlockKey, Bytes>,
+    exchange: Exchange | undefined,
+  ): Promise<boolean[]> {
+    const lanes = this.#settled
+    if (lanes?.isAlive !== true || !lanes.sharedReading) return this.#compareHere(pack, packBytes, rows, blocks)
     const release = this.#use(pack)
     try {
       await this.#open.get(pack)?.lock
-      const { buffers, same } = await lanes.compare(
-        pack,
-        rows.map((row) => row.offset),
-        sent.map((bytes) => bytes.buffer),
-      )
+      const sent = rows.map(({ block }) => {
+        const bytes = blocks.get(block) ?? new Uint8Array(0)
+        return exchange !== undefined && isWhole(bytes) ? bytes.buffer : new Uint8Array(bytes).buffer
+      })
+      const places = rows.map((row) => row.offset)
+      const { buffers, same } = await lanes.compare(pack, packBytes, places, sent)
       rows.forEach(({ block }, index) => {
         const buffer = buffers[index]
-        if (buffer !== undefined) blocks.set(block, new Uint8Array(buffer))
+        if (buffer !== undefined) exchange?.(block, new Uint8Array(buffer))
       })
       return same
+    } catch (error) {
+      if (exchange !== undefined) throw packError(error, 'read')
+      return await this.#compareHere(pack, packBytes, rows, blocks)
     } finally {
       release()
     }
+  }
+
+  async #compareHere(
+    pack: string,
+    packBytes: number,
+    rows: readonly PackedRow[],
+    blocks: ReadonlyMap<BlockKey, Bytes>,
+  ): Promise<boolean[]> {
+    const bytes = await this.directory.file(pack).then(
+      (file) => file.size,
+      () => 0,
+    )
+    if (bytes < packBytes) return rows.map(() => false)
+    const stored = await this.#read(rows, {})
+    return rows.map(({ block }, at) => isSame(stored[at]?.bytes, blocks.get(block)))
   }
 
   /** Parts of a Blob over rows, neighbours as one, and the locks that keep them. @throws NotFoundError where a pack is gone */
@@ -187,6 +220,12 @@ export class PackStore {
     return (await this.#withPack(pack, { ifAvailable: true }, () => this.directory.remove(pack))) === true
   }
 
+  /** Lets go of everything at once: the storage is being destroyed. What is being read ends as missing. */
+  async abandon(reason: Error): Promise<void> {
+    this.#abandoned = true
+    await this.close(reason)
+  }
+
   async close(reason: Error): Promise<void> {
     this.#closed = true
     await Promise.all([...this.#open].map(([pack, open]) => this.#shut(pack, open)))
@@ -243,6 +282,7 @@ export class PackStore {
   async #readRun(run: Run, { hash = false, pool }: ReadingOptions): Promise<ReadRun> {
     const lengths = run.rows.map(({ length }) => length)
     const size = total(lengths)
+    if (this.#abandoned) return { buffer: new ArrayBuffer(size), digests: [], length: 0 }
     const lanes = this.#settled
     if (lanes?.isAlive === true && lanes.sharedReading && !this.#closed) {
       const release = this.#use(run.pack)

@@ -232,7 +232,7 @@ export class Writer implements BlockSink {
       const { here, rows } = await this.#batches.nameHere(new Map([...blocks].map(([key, bytes]) => [key, bytes.byteLength])))
       this.#lastWereHere = here.size > 0
       const candidates = new Map([...blocks].filter(([key]) => here.has(key)))
-      const whole = await this.#store.compare(candidates, rows)
+      const whole = await this.#store.compare(candidates, rows, { exchange: true })
       for (const [key, bytes] of candidates) blocks.set(key, bytes)
       const spoilt = [...here].filter((key) => !whole.has(key))
       if (spoilt.length > 0) await this.#store.catalog.noteDamaged(spoilt)

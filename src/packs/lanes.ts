@@ -18,6 +18,7 @@ class Lane {
   readonly #waiting = new Map<number, Waiting>()
   #next = 0
   #ended: Error | undefined
+  readonly #over = new AbortController()
   #greeted: (() => void) | undefined
   readonly ready: Promise<void>
   /** Bytes that it was asked to work on and has not answered. */
@@ -65,9 +66,17 @@ class Lane {
     return answer as ReturnType<Service[M]>
   }
 
+  /** The worker holds that lock while it lives: one that its application terminates would else leave calls waiting for ever. */
+  #watch(lock: string): void {
+    const died = (): void => this.end(new NotSupportedError('the pack worker was terminated'))
+    // Rejects where the lane ends first.
+    navigator.locks.request(lock, { signal: this.#over.signal }, died).catch(() => undefined)
+  }
+
   end(error: Error): void {
     if (this.#ended !== undefined) return
     this.#ended = error
+    this.#over.abort()
     this.#worker.terminate()
     for (const waiting of this.#waiting.values()) waiting.reject(error)
     this.#waiting.clear()
@@ -81,6 +90,7 @@ class Lane {
     if ('type' in answer) {
       this.#waiting.delete(-1)
       this.#greeted?.()
+      if (answer.lock !== undefined) this.#watch(answer.lock)
       return
     }
     const waiting = this.#waiting.get(answer.id)
@@ -165,9 +175,14 @@ export class Lanes {
   }
 
   /** Whether the bytes at each place of a pack are those of the buffer. The buffers come back. */
-  compare(pack: string, places: readonly number[], buffers: ArrayBuffer[]): Promise<{ buffers: ArrayBuffer[]; same: boolean[] }> {
+  compare(
+    pack: string,
+    packBytes: number,
+    places: readonly number[],
+    buffers: ArrayBuffer[],
+  ): Promise<{ buffers: ArrayBuffer[]; same: boolean[] }> {
     const bytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0)
-    return this.#idlest(bytes).call('compare', [this.#folder, pack, places, buffers], { transfer: buffers, bytes })
+    return this.#idlest(bytes).call('compare', [this.#folder, pack, packBytes, places, buffers], { transfer: buffers, bytes })
   }
 
   /** Closes what was opened for reading. */

@@ -38,8 +38,14 @@ export interface Service {
   drop(pack: string): Promise<void>
   /** `buffer` is read into where it has just the size. */
   read(folder: Folder, pack: string, run: Run, options: { hash: boolean; buffer?: Buffer | undefined }): Promise<ReadRun>
-  /** Whether the bytes at each place are those of the buffer. */
-  compare(folder: Folder, pack: string, places: readonly number[], buffers: Buffer[]): Promise<{ buffers: Buffer[]; same: boolean[] }>
+  /** Whether the bytes at each place are those of the buffer. In a pack that can't be opened, or has fewer bytes than `packBytes`, none are. */
+  compare(
+    folder: Folder,
+    pack: string,
+    packBytes: number,
+    places: readonly number[],
+    buffers: Buffer[],
+  ): Promise<{ buffers: Buffer[]; same: boolean[] }>
   /** Closes what was opened for reading. */
   release(pack: string): Promise<void>
   hash(buffers: Buffer[]): Promise<{ buffers: Buffer[]; digests: Buffer[] }>
@@ -192,8 +198,10 @@ export function createService(): Service {
       for (const piece of hash ? lengths : []) digests.push(digest(bytes.subarray(from, (from += piece))))
       return { buffer: bytes.buffer, digests: await Promise.all(digests), length }
     },
-    async compare(folder, pack, places, buffers) {
-      const handle = await readerOf(folder, pack)
+    async compare(folder, pack, packBytes, places, buffers) {
+      // Must not reject: the buffers were given away for this, and go back with the answer.
+      const handle = await readerOf(folder, pack).catch(() => undefined)
+      if (handle === undefined || handle.getSize() < packBytes) return { buffers, same: buffers.map(() => false) }
       const same = buffers.map((buffer, index) => {
         const size = buffer.byteLength
         if (scratch.byteLength < size) scratch = new Uint8Array(size)

@@ -4,7 +4,8 @@ import { createService, type Service } from './service.ts'
 /** What is asked of the worker. Buffers are transferred both ways. */
 export type Request = { [M in keyof Service]: { id: number; method: M; args: Parameters<Service[M]> } }[keyof Service]
 
-export type Answer = { type: 'ipfs-kit:packs' } | { id: number; value: unknown } | { id: number; error: { name: string; message: string } }
+export type Answer =
+  { type: 'ipfs-kit:packs'; lock?: string } | { id: number; value: unknown } | { id: number; error: { name: string; message: string } }
 
 /** The part of a worker's global scope that is used. */
 interface Scope {
@@ -39,7 +40,13 @@ export function servePacks(): void {
     }
   }
   scope.addEventListener('message', (event) => void answer(event.data as Request))
-  scope.postMessage({ type: 'ipfs-kit:packs' }, [])
+  // Whoever asks for this lock gets it when this worker has ended, whichever way. Packs need Web Locks anyhow.
+  const lock = `ipfs-kit:packs:${crypto.randomUUID()}`
+  const greet = (): Promise<never> => {
+    scope.postMessage({ type: 'ipfs-kit:packs', lock }, [])
+    return new Promise(() => undefined)
+  }
+  navigator.locks.request(lock, greet).catch(() => undefined)
 }
 
 /** The buffers in an answer, which is a list of them or of records that hold some. */
