@@ -65,7 +65,7 @@ export const PACK_WORKER_TIMEOUT_MS = 5_000
 /** Milliseconds that a pack stays open after a read: the next one finds it so. */
 export const PACK_LINGER_MS = 1_000
 
-/** Milliseconds between two tries to remove the packs of a destroyed storage. */
+/** Milliseconds between two tries to remove packs that somebody has open still. */
 export const PACK_RETRY_MS = 100
 
 /** Milliseconds that removing a pack waits for readers to let go of it; after that it is left to the next sweep. */
@@ -80,8 +80,8 @@ export const FETCHES_IN_FLIGHT = 8
 /** Blocks that one step of a removal looks at under the exclusive lock, so that writers wait for milliseconds only. */
 export const REMOVAL_STEP_BLOCKS = 512
 
-/** Blocks noted damaged up to which all of them are read at each look-up. */
-export const DAMAGED_READ_WHOLE = 32
+/** Keys of a store of marks up to which all of them are read at each look-up. */
+export const MARKS_READ_WHOLE = 32
 
 /** Milliseconds that starting Helia may take before the fallback is settled on. */
 export const START_TIMEOUT_MS = 10_000

@@ -5,6 +5,7 @@ import { canLink, DAG_PB, RAW } from './blocks/links.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
 import { endDead, freeForeign } from './blocks/removal.ts'
 import { deleteEntries, endImplicitEntries, endPin, entriesOf, listEntries } from './catalog/entries.ts'
+import { result } from './catalog/database.ts'
 import { HELD, type EntryOwner } from './catalog/schema.ts'
 import { describeHere, nameHere, nameNode } from './naming.ts'
 import { draftOf } from './content.ts'
@@ -51,9 +52,43 @@ export async function pin(operation: Operation, path: ContentPath, options: Canc
   }
 }
 
+/**
+ * What an entry or a pin that is whole says of its blocks is said once more for this holder, where all of them are here: no node is read. False where
+ * that is not so.
+ */
+async function pinKnown(operation: Operation, cid: string, options: Cancellable & { holder?: string }): Promise<boolean> {
+  const { core, signal } = operation
+  // Under the lock nothing that was looked up can go before it is named again.
+  const pinned = await core.locks.shared(async () => {
+    const { entries, references } = await core.catalog.read(['owners', 'references'], async (tx) => ({
+      entries: await result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(cid)),
+      references: await core.catalog.referencesOfContent(tx, cid),
+    }))
+    const [entry] = entries
+    if (entry === undefined || entries.some(({ complete }) => !complete)) return undefined
+    const blocks = [...new Set(references.flatMap((reference) => reference.blocks))]
+    if ((await core.store.lookUp(blocks)).here.size < blocks.length) return undefined
+    const { type, size, fallback } = entry
+    const implicit = { filename: cid, cid, type, size, fallback, complete: true, implicit: HELD }
+    const content: KeptContent = {
+      cid,
+      references: references.map(({ owner: _owner, ...reference }) => reference),
+      entry: implicit,
+      pin: { holder: options.holder ?? '', size },
+    }
+    const added = { bytes: 0, blocks: 0, recounts: 0 }
+    return { size, committed: await core.catalog.commit({ writer: undefined, leftovers: false, added, contents: [content], packs: [] }) }
+  }, signal)
+  if (pinned === undefined) return false
+  core.announce(pinned.committed.changes)
+  options.onProgress?.({ bytes: pinned.size, phase: 'download' })
+  return true
+}
+
 async function pinFound(operation: Operation, found: Found, options: Cancellable & { holder?: string }): Promise<true | null> {
   const { core, signal } = operation
   const { content, parsed, cid: root, nodes } = found
+  if (!content.isFetched && (await pinKnown(operation, root.toString(), options))) return true
   const writer = await content.openWriter()
   let bytes = 0
   const onProgress = (more: number): void => {

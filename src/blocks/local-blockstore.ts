@@ -16,6 +16,9 @@ import { blockKey, type BlockRecords } from './records.ts'
 /** Where leaves of large files are written. 'records': never into packs, and what only packs hold is written as records too. */
 export type Tier = 'auto' | 'records' | 'packs'
 
+/** Keys up to which one request each costs less than waiting for another answer first. */
+const FEW_KEYS = 32
+
 export interface LocalBlockstoreInit {
   records: BlockRecords
   /** Absent where this context has no private file system. */
@@ -102,8 +105,13 @@ export class LocalBlockstore implements BlockSource {
 
   /** Which are here and not noted damaged, and where those lie that are in packs. */
   async lookUp(keys: readonly BlockKey[]): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, PackedRow> }> {
-    const [recorded, { rows, damaged }] = await Promise.all([this.records.hasMany(keys), examinePlaces(this.catalog, keys)])
-    const here = new Set(keys.filter((key, index) => (recorded[index] === true || rows[index] !== undefined) && !damaged.has(key)))
+    const places = examinePlaces(this.catalog, keys)
+    // Of many keys those in packs come with a few requests, and leave little to ask for. Of a few both ways are asked at once.
+    const asked = keys.length < FEW_KEYS ? keys : await places.then(({ rows }) => keys.filter((_, index) => rows[index] === undefined))
+    const [{ rows, damaged }, recorded] = await Promise.all([places, this.records.hasMany(asked)])
+    const here = new Set(asked.filter((_, index) => recorded[index] === true))
+    for (const row of rows) if (row !== undefined) here.add(row.block)
+    for (const key of damaged) here.delete(key)
     return { here, rows: new Map(rows.flatMap((row) => (row === undefined ? [] : [[row.block, row]]))) }
   }
 

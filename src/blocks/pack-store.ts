@@ -7,7 +7,7 @@ import { holdForLife, isHeldForLife } from '../catalog/lending.ts'
 import type { HeldPack, Locks } from '../catalog/locks.ts'
 import type { PackedRow, PackRow } from '../catalog/schema.ts'
 import { NotSupportedError } from '../errors.ts'
-import { PACK_LINGER_MS, PACK_RELEASE_TIMEOUT_MS, PACK_RUN_BYTES } from '../limits.ts'
+import { PACK_LINGER_MS, PACK_RELEASE_TIMEOUT_MS, PACK_RETRY_MS, PACK_RUN_BYTES } from '../limits.ts'
 import { isNamed, type PackDirectory } from '../packs/directory.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { ReadRun } from '../packs/service.ts'
@@ -217,7 +217,16 @@ export class PackStore {
 
   /** Removes a file that no row of packs names. False where somebody has it open. */
   async removeFile(pack: string): Promise<boolean> {
-    return (await this.#withPack(pack, { ifAvailable: true }, () => this.directory.remove(pack))) === true
+    const remove = async (): Promise<boolean> => {
+      // Nobody who lives has it open beside this lock: what holds it is a worker that was ended, until the browser has closed its files.
+      const deadline = Date.now() + PACK_RELEASE_TIMEOUT_MS
+      while (!(await this.directory.remove(pack))) {
+        if (this.#closed || Date.now() > deadline) return false
+        await new Promise((resolve) => setTimeout(resolve, PACK_RETRY_MS))
+      }
+      return true
+    }
+    return (await this.#withPack(pack, { ifAvailable: true }, remove)) === true
   }
 
   /** Lets go of everything at once: the storage is being destroyed. What is being read ends as missing. */

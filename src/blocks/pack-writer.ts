@@ -35,6 +35,11 @@ interface Leaf {
   bytes: Bytes
 }
 
+interface LookedAt {
+  blocks: ReadonlyMap<BlockKey, Bytes>
+  whole: ReadonlySet<BlockKey>
+}
+
 interface OpenPack {
   id: string
   bytes: number
@@ -54,6 +59,7 @@ export class PackedLeaves implements LeafSink {
   #pack: OpenPack | undefined
   readonly #flights: Promise<void>[] = []
   #writing: Promise<void> = Promise.resolve()
+  #looking: Promise<unknown> = Promise.resolve()
 
   constructor(owner: LeafOwner) {
     this.#owner = owner
@@ -103,7 +109,7 @@ export class PackedLeaves implements LeafSink {
 
   /** Resolves when nothing of it is under way. */
   async settled(): Promise<void> {
-    await this.#writing.catch(() => undefined)
+    await Promise.allSettled([this.#writing, this.#looking])
   }
 
   /** Hands a batch over, and waits while as many as may be are on their way. */
@@ -112,17 +118,24 @@ export class PackedLeaves implements LeafSink {
     const batch = this.#batch
     this.#batch = []
     this.#batchBytes = 0
-    this.#writing = this.#writing.then(() => this.#sort(batch))
+    // Looked up while the ones before it are being written.
+    const looked = this.#lookAt(batch)
+    this.#looking = Promise.allSettled([this.#looking, looked])
+    this.#writing = this.#writing.then(async () => this.#sort(batch, await looked))
     // Seen by whoever waits for the next one, or for the end.
     this.#writing.catch(() => undefined)
     this.#flights.push(this.#writing)
     if (this.#flights.length > PACK_BATCHES_IN_FLIGHT) await this.#flights.shift()
   }
 
-  /** Leaves that are here already are named; the others go into a pack once there are enough of them. */
-  async #sort(batch: readonly Leaf[]): Promise<void> {
+  /** Leaves that are here already are named. */
+  async #lookAt(batch: readonly Leaf[]): Promise<LookedAt> {
     const blocks = new Map(batch.map(({ key, bytes }) => [key, bytes]))
-    const whole = await this.#owner.nameWhole(blocks)
+    return { blocks, whole: await this.#owner.nameWhole(blocks) }
+  }
+
+  /** Those that are not go into a pack once there are enough of them. */
+  async #sort(batch: readonly Leaf[], { blocks, whole }: LookedAt): Promise<void> {
     for (const { cid, key, bytes: before } of batch) {
       const bytes = blocks.get(key) ?? before
       if (whole.has(key)) this.#owner.pool.give(bytes.buffer)

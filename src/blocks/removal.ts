@@ -2,7 +2,7 @@
 import { addUsage, ownedBy } from '../catalog/owners.ts'
 import { dropPlaces, placesOf } from '../catalog/pack-rows.ts'
 import type { Catalog } from '../catalog/catalog.ts'
-import { keyRange, result } from '../catalog/database.ts'
+import { keyRange, keysAmong, result } from '../catalog/database.ts'
 import type { PendingOwner, Reference } from '../catalog/schema.ts'
 import { LEAF_WINDOW_BLOCKS, REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
@@ -194,7 +194,7 @@ async function freeStep(
   const here = await store.records.deleteMany(free)
   return store.catalog.writeToFree(['references', 'damaged', 'packs', 'packed'], async (tx) => {
     const references = tx.objectStore('references')
-    for (const key of free) tx.objectStore('damaged').delete(key)
+    for (const key of await keysAmong(tx.objectStore('damaged'), free)) tx.objectStore('damaged').delete(key)
     const { dropped, emptied } = await dropPlaces(tx, free)
     for (const record of step) {
       const kept = record.blocks.flatMap((key, index) => (held.has(key) ? [{ key, size: record.sizes[index] ?? -1 }] : []))
@@ -228,13 +228,15 @@ async function unneeded(
   const candidates = await store.catalog.read(['owners', 'references', 'foreign'], async (tx) => {
     const removals = new Set<IDBValidKey>(await result(tx.objectStore('owners').index('pending').getAllKeys('removal')))
     if (owner !== undefined) removals.add(owner)
+    const marked = foreign ? new Set<BlockKey>() : await keysAmong(tx.objectStore('foreign'), keys)
     const named = tx.objectStore('references').index('blocks')
     const needed = async (key: BlockKey): Promise<boolean> => {
+      if (marked.has(key)) return true
       const few = (await result(named.getAllKeys(key, 8))) as [string, string][]
       if (few.some(([id]) => !removals.has(id))) return true
-      if (few.length < 8) return !foreign && (await result(tx.objectStore('foreign').getKey(key))) !== undefined
+      if (few.length < 8) return false
       const all = (await result(named.getAllKeys(key))) as [string, string][]
-      return all.some(([id]) => !removals.has(id)) || (!foreign && (await result(tx.objectStore('foreign').getKey(key))) !== undefined)
+      return all.some(([id]) => !removals.has(id))
     }
     const answers = await Promise.all(keys.map(needed))
     return keys.filter((_, index) => answers[index] === false)

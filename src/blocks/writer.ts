@@ -228,8 +228,9 @@ export class Writer implements BlockSink {
   async #nameWhole(blocks: Map<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>> {
     // Looked at without a lock first: of a new file nothing is here, and there is nothing to name. Where the last leaves were, these are likely to be.
     if (!this.#lastWereHere && (await this.#store.lookUp([...blocks.keys()])).here.size === 0) return new Set()
-    return this.#enqueue(async () => {
-      const { here, rows } = await this.#batches.nameHere(new Map([...blocks].map(([key, bytes]) => [key, bytes.byteLength])))
+    const look = (): ReturnType<Batches['nameHere']> =>
+      this.#batches.nameHere(new Map([...blocks].map(([key, bytes]) => [key, bytes.byteLength])))
+    return this.#enqueue(look, async ({ here, rows }) => {
       this.#lastWereHere = here.size > 0
       const candidates = new Map([...blocks].filter(([key]) => here.has(key)))
       const whole = await this.#store.compare(candidates, rows, { exchange: true })
@@ -280,18 +281,32 @@ export class Writer implements BlockSink {
     this.#check()
   }
 
-  /** Runs `work` under the shared lock after what was queued before it. A failure is kept for whoever comes next. */
-  #enqueue<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * Runs `work` under the shared lock after what was queued before it, and `after` it, under the same lock, what need not keep the next one waiting.
+   * A failure is kept for whoever comes next.
+   */
+  #enqueue<T, U = T>(work: () => Promise<T>, after?: (answer: T) => Promise<U>): Promise<U> {
+    let advance = (): void => undefined
+    const worked = new Promise<void>((resolve) => {
+      advance = resolve
+    })
+    const both = async (): Promise<U> => {
+      const answer = await work()
+      if (after === undefined) return answer as unknown as U
+      advance()
+      return after(answer)
+    }
     const done = this.#flushing.then(() => {
       if (this.#failure !== undefined) throw this.#failure.error
-      return this.#store.locks.shared(work, this.#signal)
+      return this.#store.locks.shared(both, this.#signal)
     })
-    this.#flushing = done.then(
+    const ended = done.then(
       () => undefined,
       (error: unknown) => {
         this.#failure ??= { error }
       },
     )
+    this.#flushing = Promise.race([worked, ended])
     return done
   }
 }

@@ -3,8 +3,7 @@ import type { BlockKey } from '../blocks/blocks.ts'
 import { DatabaseError, QuotaError } from '../errors.ts'
 import { RESERVE_BYTES } from '../limits.ts'
 import { commitIn, type Commit, type Committed } from './commit.ts'
-import { damagedIn } from './damaged.ts'
-import { Database, keyRange, result, type DatabaseLoss } from './database.ts'
+import { Database, keyRange, keysAmong, result, type DatabaseLoss } from './database.ts'
 import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
 import {
@@ -39,8 +38,8 @@ export class Catalog {
   }
 
   /** As read, but checks within the transaction that this code may write. @throws DatabaseError */
-  write<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>): Promise<T> {
-    return this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', async (tx) => {
+  write<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>, durability: IDBTransactionDurability = 'strict'): Promise<T> {
+    const checked = async (tx: IDBTransaction): Promise<T> => {
       const format = await result<Format | undefined>(tx.objectStore('meta').get('format'))
       if (format?.destroyed === true) {
         throw new DatabaseError(
@@ -55,7 +54,8 @@ export class Catalog {
         )
       }
       return work(tx)
-    })
+    }
+    return this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', checked, durability)
   }
 
   /** Marks the storage destroyed, the step after which nobody can use it any more. */
@@ -76,7 +76,8 @@ export class Catalog {
 
   /**
    * Names a batch for a pending owner, whose record is written with its first batch. Blocks found here that nobody names are marked foreign. Answers
-   * how often the usage was counted anew by then.
+   * how often the usage was counted anew by then. A batch of nothing that is about to be written needs no more than to be seen by others: the
+   * rows are on the disk with the next strict transaction, which the commit is.
    */
   async name(
     owner: PendingOwner,
@@ -85,7 +86,8 @@ export class Catalog {
     here: ReadonlySet<BlockKey>,
     added: Added,
   ): Promise<number> {
-    return this.write(['owners', 'references', 'foreign'], async (tx) => {
+    const durability = batch.blocks.every((block) => here.has(block)) ? 'relaxed' : 'strict'
+    const work = async (tx: IDBTransaction): Promise<number> => {
       const references = tx.objectStore('references')
       const named = references.index('blocks')
       const strangers = await Promise.all(
@@ -98,7 +100,8 @@ export class Catalog {
       references.put({ ...batch, owner: owner.id } satisfies Reference)
       await addUsage(tx, { ...added, files: 0 })
       return (await usageIn(tx)).recounts ?? 0
-    })
+    }
+    return this.write(['owners', 'references', 'foreign'], work, durability)
   }
 
   /** The one transaction after which something is stored. Answers what changed, for the events. */
@@ -165,7 +168,7 @@ export class Catalog {
 
   /** Which of the blocks are noted damaged. */
   damaged(blocks: readonly BlockKey[]): Promise<Set<BlockKey>> {
-    return this.read(['damaged'], (tx) => damagedIn(tx, blocks))
+    return this.read(['damaged'], (tx) => keysAmong(tx.objectStore('damaged'), blocks))
   }
 
   async noteDamaged(blocks: readonly BlockKey[]): Promise<void> {

@@ -1,6 +1,6 @@
 // One IndexedDB database, opened so that nothing hangs: the events of the specification turned into promises and typed errors.
 import { ClosedError, DatabaseError, QuotaError, StorageError } from '../errors.ts'
-import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS } from '../limits.ts'
+import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS, MARKS_READ_WHOLE } from '../limits.ts'
 
 /** 'upgraded' costs nothing: the database is opened again at the next use. */
 export type DatabaseLoss = 'deleted' | 'terminated' | 'upgraded'
@@ -25,6 +25,21 @@ export function result<T>(request: IDBRequest<T>): Promise<T> {
     request.onsuccess = () => resolve(request.result)
     request.onerror = () => reject(request.error ?? new DOMException('request failed', 'UnknownError'))
   })
+}
+
+/** Which of the keys are in a store, or in a range of it, that mostly holds few: one request tells, and only where there are many is each looked up. */
+export async function keysAmong<K extends string>(
+  store: IDBObjectStore,
+  keys: readonly K[],
+  range: IDBKeyRange | null = null,
+): Promise<Set<K>> {
+  const first = await result(store.getAllKeys(range, MARKS_READ_WHOLE + 1))
+  if (first.length <= MARKS_READ_WHOLE) {
+    const few = new Set(first)
+    return new Set(few.size === 0 ? [] : keys.filter((key) => few.has(key)))
+  }
+  const found = await Promise.all(keys.map(async (key) => (await result(store.getKey(key))) !== undefined))
+  return new Set(keys.filter((_, index) => found[index] === true))
 }
 
 /** Where a memory tier's transactions get their ranges from: IndexedDB takes none but its own implementation's. */
@@ -67,12 +82,17 @@ export class Database {
 
   /**
    * Runs `work` in one transaction and resolves with its answer when the transaction is complete. Whatever `work` throws aborts it.
-   * `work` must await nothing but requests of the transaction.
+   * `work` must await nothing but requests of the transaction. Writes are on the disk by then, unless `durability` says otherwise.
    *
    * @throws QuotaError, DatabaseError, and what `work` throws
    */
-  async run<T>(stores: string | string[], mode: IDBTransactionMode, work: (transaction: IDBTransaction) => Promise<T>): Promise<T> {
-    const transaction = await this.#begin(stores, mode)
+  async run<T>(
+    stores: string | string[],
+    mode: IDBTransactionMode,
+    work: (transaction: IDBTransaction) => Promise<T>,
+    durability: IDBTransactionDurability = mode === 'readwrite' ? 'strict' : 'default',
+  ): Promise<T> {
+    const transaction = await this.#begin(stores, mode, durability)
     // Must not be left to the transaction: Chromium ends one that meets the loss of its connection neither way.
     const lost = new Promise<never>((_, reject) => {
       this.#running.set(transaction, reject)
@@ -123,11 +143,11 @@ export class Database {
     if (connection !== undefined) (await connection.catch(() => undefined))?.close()
   }
 
-  async #begin(stores: string | string[], mode: IDBTransactionMode): Promise<IDBTransaction> {
+  async #begin(stores: string | string[], mode: IDBTransactionMode, durability: IDBTransactionDurability): Promise<IDBTransaction> {
     for (let attempt = 0; ; attempt++) {
       const db = await this.open()
       try {
-        return db.transaction(stores, mode, { durability: mode === 'readwrite' ? 'strict' : 'default' })
+        return db.transaction(stores, mode, { durability })
       } catch (error) {
         // The connection may have been closed for another context's sake between open() and here.
         if (attempt > 0 || !(error instanceof DOMException) || error.name !== 'InvalidStateError') throw this.#explain(error, mode)

@@ -1,8 +1,7 @@
 // Rows of packs within a transaction: which file of leaves a block lies in, and how much of each file is still needed.
 import type { BlockKey } from '../blocks/blocks.ts'
 import type { Catalog } from './catalog.ts'
-import { damagedIn } from './damaged.ts'
-import { result } from './database.ts'
+import { keysAmong, result } from './database.ts'
 import { addUsage } from './owners.ts'
 import type { PackedRow, PackRow, SealedPack } from './schema.ts'
 
@@ -25,7 +24,7 @@ export async function placePacks(tx: IDBTransaction, sealed: readonly SealedPack
   const placed: Placed = { blocks: 0, bytes: 0, deadBytes: 0, unused: [], emptied: [] }
   if (sealed.length === 0) return placed
   const blocks = sealed.flatMap((pack) => pack.places.map((place) => place.block))
-  const damaged = await damagedIn(tx, blocks)
+  const damaged = await keysAmong(tx.objectStore('damaged'), blocks)
   const left = new Map<string, number>()
   for (const pack of sealed) {
     const answers = await Promise.all(
@@ -66,15 +65,13 @@ export async function dropPlaces(
   const packed = tx.objectStore('packed')
   const dropped = new Map<BlockKey, number>()
   const left = new Map<string, number>()
-  await Promise.all(
-    blocks.map(async (block) => {
-      const row = await result<PackedRow | undefined>(packed.get(block))
-      if (row === undefined) return
-      packed.delete(block)
-      dropped.set(block, row.length)
-      left.set(row.pack, (left.get(row.pack) ?? 0) + row.length)
-    }),
-  )
+  for (const row of await placesIn(tx, blocks)) {
+    // A block that is named twice leaves once.
+    if (row === undefined || dropped.has(row.block)) continue
+    packed.delete(row.block)
+    dropped.set(row.block, row.length)
+    left.set(row.pack, (left.get(row.pack) ?? 0) + row.length)
+  }
   const emptied = await leavePacks(tx, left)
   if (left.size > 0) await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: sumOf(left) })
   return { dropped, emptied, halved: [...left.keys()].filter((pack) => !emptied.includes(pack)) }
@@ -95,7 +92,7 @@ export function examinePlaces(
   blocks: readonly BlockKey[],
 ): Promise<{ rows: (PackedRow | undefined)[]; damaged: ReadonlySet<BlockKey> }> {
   return catalog.read(['packed', 'damaged'], async (tx) => {
-    const [rows, damaged] = await Promise.all([placesIn(tx, blocks), damagedIn(tx, blocks)])
+    const [rows, damaged] = await Promise.all([placesIn(tx, blocks), keysAmong(tx.objectStore('damaged'), blocks)])
     return { rows, damaged }
   })
 }

@@ -3,7 +3,7 @@ import { base36 } from 'multiformats/bases/base36'
 import type { BlockKey } from '../blocks/blocks.ts'
 import { keyMultihash } from '../blocks/records.ts'
 import type { PinnedByHelia } from '../blocks/removal.ts'
-import { Database, result } from '../catalog/database.ts'
+import { Database, keyRange, keysAmong } from '../catalog/database.ts'
 
 /** Prefix of the keys under which Helia counts the pins of a block. */
 export const PINNED_BLOCK = '/pinned-block/'
@@ -19,9 +19,11 @@ export function heliaPins(database: Database): PinnedByHelia {
     const db = await database.open()
     // Somebody's database of that name, in which Helia never ran.
     if (!db.objectStoreNames.contains(database.name)) return keys.map(() => false)
-    return database.run(database.name, 'readonly', (tx) => {
-      const store = tx.objectStore(database.name)
-      return Promise.all(keys.map(async (key) => (await result(store.getKey(pinKey(key)))) !== undefined))
+    return database.run(database.name, 'readonly', async (tx) => {
+      const pins = keys.map(pinKey)
+      const range = keyRange(tx, PINNED_BLOCK, `${PINNED_BLOCK}\uffff`)
+      const pinned = await keysAmong(tx.objectStore(database.name), pins, range)
+      return pins.map((pin) => pinned.has(pin))
     })
   }
 }
