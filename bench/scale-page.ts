@@ -6,7 +6,8 @@ import { CID } from 'multiformats/cid'
 import * as Digest from 'multiformats/hashes/digest'
 import { blockKey } from '../src/blocks/records.ts'
 import { newOwnerId } from '../src/catalog/owners.ts'
-import type { EntryOwner, PinOwner, Reference, Usage } from '../src/catalog/schema.ts'
+import type { EntryOwner, PackedRow, PackRow, PinOwner, Reference, Usage } from '../src/catalog/schema.ts'
+import { packFolder } from '../src/packs/directory.ts'
 import { IPFSKitStorage, type BackendStatus } from '../src/index.ts'
 
 const CACHE_DIR = 'scale'
@@ -57,7 +58,6 @@ class Steps {
     this.#largeFiles = largeFiles
   }
 
-  /** Writes everything but the index of packs. */
   async fill(): Promise<void> {
     const storage = await new IPFSKitStorage({ cacheDir: CACHE_DIR, forceFallback: true }).ready()
     await storage.close()
@@ -95,35 +95,24 @@ class Steps {
       }
       writing.usage(usage)
       await writing.end()
-    })
-  }
-
-  /** Writes the index of packs, whose files are not there: a storage that is open does not look for them. */
-  async fillPacks(): Promise<void> {
-    await withDatabases(async (catalog) => {
-      for (let index = 0; index < this.#largeFiles; index++) {
-        const tx = catalog.transaction(['packs', 'packed'], 'readwrite', { durability: 'relaxed' })
-        largeAt(index).leaves.forEach((block, leaf) => {
-          const pack = `scale-${index}-${Math.floor(leaf / LEAVES_PER_PACK)}`
-          const offset = (leaf % LEAVES_PER_PACK) * MIB
-          if (offset === 0) tx.objectStore('packs').put({ id: pack, bytes: LEAVES_PER_PACK * MIB, live: LEAVES_PER_PACK * MIB })
-          tx.objectStore('packed').put({ block, pack, offset, length: MIB })
-        })
-        await complete(tx)
-      }
+      await fillPacks(catalog, this.#largeFiles)
     })
   }
 
   /** Opens the storage and looks for one entry. */
   async open(): Promise<Samples> {
     const { cid } = smallAt(this.#next())
+    // The browser's own opening of what it keeps for this origin comes first and apart: nothing that asks for it can make it shorter.
+    const before = performance.now()
+    const databases = await Promise.all([rawOpen(`${CACHE_DIR}/catalog`), rawOpen(`${CACHE_DIR}/blocks`)])
     const began = performance.now()
     const storage = await new IPFSKitStorage({ cacheDir: CACHE_DIR, forceFallback: true }).ready()
     const opened = performance.now()
     must(await storage.exists(cid), 'exists() after opening')
     const ended = performance.now()
     this.#storage = storage
-    return { 'opening: ready()': opened - began, 'opening: the first exists()': ended - began }
+    for (const db of databases) db.close()
+    return { 'indexedDB.open alone': began - before, 'opening: ready()': opened - began, 'opening: the first exists()': ended - began }
   }
 
   async close(): Promise<void> {
@@ -201,8 +190,10 @@ const MEASURES: Record<string, Measure> = {
   large: async (storage) => {
     const { cid } = largeAt(0)
     return {
-      'exists: 1 GiB': await timed(() => storage.exists(cid)),
-      'listFiles: one of 1 GiB': await timed(async () => must((await storage.listFiles('weights', { limit: 1 })).length === 1, 'large')),
+      'exists: 1 GiB': await timed(async () => must(await storage.exists(cid), 'exists of a large file')),
+      'listFiles: one of 1 GiB': await timed(async () =>
+        must((await storage.listFiles('weights', { limit: 1 }))[0]?.state === 'whole', 'large'),
+      ),
     }
   },
 }
@@ -219,6 +210,25 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
 
 function nextStatus(storage: IPFSKitStorage): Promise<BackendStatus> {
   return new Promise((resolve) => storage.addEventListener('status', (event) => resolve(event.detail), { once: true }))
+}
+
+/** Packs and their index. The files are empty, which their rows say too: a pack that is gone or short would be dropped. */
+async function fillPacks(catalog: IDBDatabase, largeFiles: number): Promise<void> {
+  let directory = await navigator.storage.getDirectory()
+  for (const name of packFolder(CACHE_DIR)) directory = await directory.getDirectoryHandle(name, { create: true })
+  for (let index = 0; index < largeFiles; index++) {
+    const owner = newOwnerId()
+    const tx = catalog.transaction(['packs', 'packed'], 'readwrite', { durability: 'relaxed' })
+    const packs = new Set<string>()
+    largeAt(index).leaves.forEach((block, leaf) => {
+      const pack = `${owner}-${Math.floor(leaf / LEAVES_PER_PACK)}`
+      packs.add(pack)
+      tx.objectStore('packed').put({ block, pack, offset: (leaf % LEAVES_PER_PACK) * MIB, length: MIB } satisfies PackedRow)
+    })
+    for (const id of packs) tx.objectStore('packs').put({ id, bytes: 0, live: LEAVES_PER_PACK * MIB } satisfies PackRow)
+    await complete(tx)
+    for (const id of packs) await directory.getFileHandle(id, { create: true })
+  }
 }
 
 /** Rows of many entries on their way into both databases. */

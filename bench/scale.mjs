@@ -54,10 +54,7 @@ export async function measureScale({ executablePath, rounds = 5, log = () => und
         for (const contender of inTurns([few, many], round)) await measureOpenings(run, contender, seen.get(contender))
         log(`openings, round ${round + 1} of ${rounds}`)
         if (round < rounds - 1) return
-        for (const contender of [few, many]) {
-          await run(contender, 'fillPacks()')
-          await run(contender, 'open()')
-        }
+        for (const contender of [few, many]) await run(contender, 'open()')
         for (let again = 0; again < rounds; again++) {
           for (const [group, count] of Object.entries(REPEATS)) {
             for (const contender of inTurns([few, many], again)) {
