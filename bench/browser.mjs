@@ -1,15 +1,20 @@
-// One Chromium with a profile of its own on disk, and one page in it that does steps. It ends by itself when a step takes too long.
+// One browser with a profile of its own on disk, and one page in it that does steps. It ends by itself when a step takes too long.
 import { rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { chromium } from 'playwright'
-import { CHROMIUM_ARGS } from '../scripts/chromium.mjs'
+import { DRIVERS } from './drivers.mjs'
 
 /**
  * `run` rejects with what went wrong in one line; `hasEnded` tells whether the page can't go on after that.
  *
- * @typedef {{ run: (step: string) => Promise<any>, hasEnded: () => boolean, collect: () => Promise<void>, page: import('playwright').Page, profile: string }} Tab
+ * @typedef {{
+ *   run: (step: string) => Promise<any>,
+ *   hasEnded: () => boolean,
+ *   collect: () => Promise<void>,
+ *   heapBytes: () => Promise<number>,
+ *   profile: string,
+ * }} Tab
  */
 
 /** @type {Set<string>} */
@@ -39,51 +44,48 @@ export async function withProfile(work) {
 }
 
 /**
- * Opens the page in a Chromium on that profile, gives it to `work`, and ends the browser, also when one step takes longer than `stepTimeoutMs`.
+ * Opens the page in a browser on that profile, gives it to `work`, and ends the browser, also when one step takes longer than `stepTimeoutMs`.
  * Rejects with what went wrong in one line.
  *
  * @template T
- * @param {{ executablePath: string, url: string, profile: string, stepTimeoutMs: number }} options
+ * @param {{ browser: import('./plan.mjs').BrowserName, executablePath: string, url: string, profile: string, stepTimeoutMs: number }} options
  * @param {(tab: Tab) => Promise<T>} work
  * @returns {Promise<T>}
  */
-export async function withTab({ executablePath, url, profile, stepTimeoutMs }, work) {
-  // A persistent context, since the others keep IndexedDB in memory.
-  const context = await chromium.launchPersistentContext(profile, { executablePath, args: CHROMIUM_ARGS })
+export async function withTab({ browser, executablePath, url, profile, stepTimeoutMs }, work) {
   let reason = ''
+  /** @type {import('./drivers.mjs').Driven | undefined} */
+  let driven
   /** @param {string} why */
   const end = (why) => {
     if (reason !== '') return
     reason = why
-    void context.close()
+    // What waits for the page rejects by that.
+    driven?.close().catch(() => undefined)
   }
-  /** @param {string} step */
-  const limit = (step) => setTimeout(() => end(`${step} took longer than ${Math.round(stepTimeoutMs / 1000)} s`), stepTimeoutMs)
-  let timer = limit('opening the page')
+  /** @type {NodeJS.Timeout | undefined} */
+  let timer
   try {
-    const page = context.pages()[0] ?? (await context.newPage())
-    page.on('crash', () => end('the page crashed'))
-    await page.goto(url)
-    await page.waitForFunction(() => 'bench' in globalThis)
-    const devtools = await context.newCDPSession(page)
+    const tab = await DRIVERS[browser]({ executablePath, profile, url, onCrash: () => end('the page crashed') })
+    driven = tab
     return await work({
-      page,
       profile,
       run: (step) => {
         clearTimeout(timer)
-        timer = limit(step.replace(/\(.*/, '()'))
-        return page.evaluate(`bench.${step}`).catch((error) => {
+        timer = setTimeout(() => end(`${step.replace(/\(.*/, '()')} took longer than ${Math.round(stepTimeoutMs / 1000)} s`), stepTimeoutMs)
+        return tab.evaluate(`bench.${step}`).catch((error) => {
           throw new Error(reason === '' ? inOneLine(error) : reason, { cause: error })
         })
       },
-      hasEnded: () => reason !== '' || page.isClosed(),
-      collect: async () => void (await devtools.send('HeapProfiler.collectGarbage')),
+      hasEnded: () => reason !== '' || tab.isClosed(),
+      collect: tab.collect,
+      heapBytes: tab.heapBytes,
     })
   } catch (error) {
     throw new Error(reason === '' ? inOneLine(error) : reason, { cause: error })
   } finally {
     clearTimeout(timer)
-    await context.close()
+    await driven?.close()
   }
 }
 

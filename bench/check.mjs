@@ -28,7 +28,7 @@ export function printedVerdicts(verdicts) {
   return verdicts
     .map(
       (one) =>
-        `${one.passed ? 'pass' : 'FAIL'}  ${one.got.padStart(width)}  ${one.wanted.padEnd(wanted)}  ${one.name}\n      ${one.behind}`,
+        `${one.passed ? 'ok   ' : 'SHORT'}  ${one.got.padStart(width)}  ${one.wanted.padEnd(wanted)}  ${one.name}\n       ${one.behind}`,
     )
     .join('\n')
 }

@@ -29,7 +29,7 @@ export async function storedBytes(profile) {
  */
 export async function emptyProfileBytes(options) {
   return withProfile(async (profile) => {
-    await withTab({ ...options, profile, stepTimeoutMs: START_TIMEOUT_MS }, async () => undefined)
+    await withTab({ ...options, browser: 'chromium', profile, stepTimeoutMs: START_TIMEOUT_MS }, async () => undefined)
     return storedBytes(profile)
   })
 }

@@ -4,13 +4,14 @@ import { cpus, loadavg, release, totalmem, type } from 'node:os'
 import { promisify } from 'node:util'
 import { ROOT } from '../scripts/tool.mjs'
 
-/** @typedef {{ cpu: string, cores: number, memoryGib: number, system: string, node: string, chromium: string, commit: string, load: number }} Machine */
+/** @typedef {{ cpu: string, cores: number, memoryGib: number, system: string, node: string, chromium: string, firefox?: string, commit: string, load: number }} Machine */
 
 /**
- * @param {string} executablePath of the browser
+ * @param {string} executablePath of Chromium
+ * @param {string | undefined} firefox its version
  * @returns {Promise<Machine>}
  */
-export async function describeMachine(executablePath) {
+export async function describeMachine(executablePath, firefox) {
   const [{ model } = { model: 'unknown' }] = cpus()
   return {
     cpu: model.trim(),
@@ -19,6 +20,7 @@ export async function describeMachine(executablePath) {
     system: `${type()} ${release()}`,
     node: process.version,
     chromium: await answerOf(executablePath, ['--version']),
+    ...(firefox === undefined ? {} : { firefox }),
     commit: await answerOf('git', ['describe', '--always', '--dirty']),
     load: loadavg()[0] ?? 0,
   }

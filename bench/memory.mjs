@@ -11,22 +11,22 @@ const IDLE_SAMPLES = 10
  * buffer is in it.
  *
  * @param {import('./browser.mjs').Tab} tab
- * @param {{ contender: string, bytes: number, source: 'buffer' | 'stream', seed: number }} work
+ * @param {{ opens: string, bytes: number, source: 'buffer' | 'stream', seed: number }} work
  * @returns {Promise<Peak[]>}
  */
-export async function peaksOf(tab, { contender, bytes, source, seed }) {
+export async function peaksOf(tab, { opens, bytes, source, seed }) {
   const processes = new BrowserProcesses(tab.profile)
-  const heap = await heapOf(tab)
-  await tab.run(`open('${contender}')`)
+  const { heapBytes } = tab
+  await tab.run(`open('${opens}')`)
   await tab.collect()
-  const idle = { processes: await least(() => processes.bytes()), heap: await heap() }
+  const idle = { processes: await least(() => processes.bytes()), heap: await heapBytes() }
 
   /**
    * @param {string} step
    * @param {number} sourceBytes
    */
   const during = async (step, sourceBytes) => {
-    const watches = [watch(() => processes.bytes()), watch(heap)]
+    const watches = [watch(() => processes.bytes()), watch(heapBytes)]
     try {
       await tab.run(step)
     } finally {
@@ -49,22 +49,6 @@ export async function peaksOf(tab, { contender, bytes, source, seed }) {
     { measure: 'heap of store', value: stored.heap },
     { measure: 'heap of retrieve', value: retrieved.heap },
   ]
-}
-
-/**
- * What looks at the JS heap and the ArrayBuffers of the page. A worker's are not in it; the processes' memory has them.
- *
- * @param {import('./browser.mjs').Tab} tab
- * @returns {Promise<() => Promise<number>>}
- */
-async function heapOf(tab) {
-  const devtools = await tab.page.context().newCDPSession(tab.page)
-  return async () => {
-    const { usedSize, backingStorageSize } = /** @type {{ usedSize: number, backingStorageSize?: number }} */ (
-      await devtools.send('Runtime.getHeapUsage')
-    )
-    return usedSize + (backingStorageSize ?? 0)
-  }
 }
 
 /**

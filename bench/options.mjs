@@ -2,28 +2,43 @@
 import { parseArgs } from 'node:util'
 import { CONTENDERS, SIZES } from './plan.mjs'
 
-/** @typedef {{ words: string[], sizes: string[], kinds: string[], rounds: number, quick: boolean, check: boolean, out: string, help: boolean }} Options */
+/**
+ * @typedef {{
+ *   words: string[],
+ *   sizes: string[],
+ *   kinds: string[],
+ *   rounds: number,
+ *   quick: boolean,
+ *   check: boolean,
+ *   from: string | undefined,
+ *   folder: string,
+ *   help: boolean,
+ * }} Options
+ */
 
 const ROUNDS = 5
 const QUICK_ROUNDS = 2
 const QUICK_SIZES = ['16', '64']
+const FOLDER = '.tmp/bench'
 const KINDS = ['limits', 'buffer', 'stream', 'small', 'memory', 'kept', 'scale', 'firefox']
 
 export const HELP = `npm run bench -- [options]
 
-Measures this library beside what else keeps files in a browser: one page a contender in a fresh profile of Chromium, contenders interleaved,
-${ROUNDS} rounds. Prints a table; writes results.json, report.html and report.png. A full run takes about 40 minutes on 2 cores.
+Measures this library beside what else keeps files in a browser: one page a contender in a fresh profile, contenders interleaved, ${ROUNDS} rounds
+(the slowest in fewer, which the tables show). Prints tables and the targets; writes results.json, report.html and report.png.
+A full run takes about half an hour on 2 cores with nothing else at work; docs/bench/README.md tells what is measured.
 
-  --check          measure what the targets need (about 25 minutes), print each with what is behind it, exit 1 when one fails
-  --only words     only contenders whose names hold one of the words, as in --only ours,cache; with --check also words of the targets' names
-                   contenders: ${CONTENDERS.join(', ')}
+  --write folder   where the results are written, default ${FOLDER}; docs/bench is what the README shows
+  --check          measure only what the targets need (about 15 minutes), print each with what is behind it, exit 1 where one is short
+  --from folder    measure nothing: judge and draw again what a run wrote there, as in --check --from docs/bench
+  --only words     only contenders whose names hold one of the words, as in --only ours,cache; with --check: words of the targets' names
+                   contenders: ${CONTENDERS.join(' | ')}
   --sizes list     only these: ${SIZES.join(', ')} (MiB; 1024 is a stream, small is 10,000 items of 1 KiB)
                    leaves out memory and disk, unless --kinds asks for them
   --kinds list     only these: ${KINDS.join(', ')}
                    (kept: bytes on disk of two versions of a model, and the cold opening)
-  --rounds n       default ${ROUNDS}; memory and kept are done in 3 of them at most
+  --rounds n       default ${ROUNDS}
   --quick          ${QUICK_ROUNDS} rounds, ${QUICK_SIZES.join(' and ')} MiB: to see that all of it runs
-  --out folder     where the results are written, default .tmp/bench
   --help
 `
 
@@ -42,11 +57,12 @@ export function readOptions(args) {
       kinds: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
       quick: { type: 'boolean', default: false },
-      out: { type: 'string', default: '.tmp/bench' },
+      from: { type: 'string' },
+      write: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
-  const { check, quick, out, help } = values
+  const { check, quick, from, help } = values
   const rounds = Number(values.rounds ?? (quick ? QUICK_ROUNDS : ROUNDS))
   if (!Number.isSafeInteger(rounds) || rounds < 1) throw new Error(`--rounds takes a whole number, not '${values.rounds}'`)
   const sizes = listed('--sizes', values.sizes, SIZES)
@@ -57,7 +73,8 @@ export function readOptions(args) {
     rounds,
     quick,
     check,
-    out,
+    from,
+    folder: values.write ?? from ?? FOLDER,
     help,
   }
 }

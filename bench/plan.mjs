@@ -3,10 +3,21 @@
 import { CAN_SEE_PROCESSES } from './processes.mjs'
 
 /**
- * One page of one contender. `size` is what the tables call it.
+ * One page of one contender. `size` is what the tables call it, `opens` what the page calls the contender. It is done once in each of at most
+ * `rounds` rounds.
  *
  * @typedef {'buffer' | 'stream' | 'small' | 'limits' | 'memory' | 'kept'} Kind
- * @typedef {{ kind: Kind, contender: string, size: string, bytes: number, source: 'buffer' | 'stream' }} Session
+ * @typedef {'chromium' | 'firefox'} BrowserName
+ * @typedef {{
+ *   kind: Kind,
+ *   contender: string,
+ *   opens: string,
+ *   browser: BrowserName,
+ *   size: string,
+ *   bytes: number,
+ *   source: 'buffer' | 'stream',
+ *   rounds: number,
+ * }} Session
  */
 
 export const MIB = 1024 * 1024
@@ -23,17 +34,44 @@ const OURS = ['ours packs', 'ours packs worker', 'ours records', 'ours records w
 /** As published, every put writes the whole buffer: beyond this many MiB it kills the browser. */
 const STOCK_LIMIT_MIB = 64
 
-export const CONTENDERS = [...OURS, 'cache', 'cache sha256', 'idb-keyval', 'helia idb', 'helia idb copied', 'helia opfs', 'wllama']
+/** Contenders that Firefox runs too. */
+const IN_FIREFOX = ['ours packs', 'cache']
+const FIREFOX_SIZES_MIB = [16, 64]
+
+const IN_CHROMIUM = [...OURS, 'cache', 'cache sha256', 'idb-keyval', 'helia idb', 'helia idb copied', 'helia opfs', 'wllama']
+
+export const CONTENDERS = [...IN_CHROMIUM, ...IN_FIREFOX.map(nameInFirefox)]
 
 export const SIZES = ['small', '16', '64', '256', '1024']
 
-/** Sessions that are dear and vary little are done in fewer rounds. */
-const FEWER_ROUNDS = 3
+const EVERY_ROUND = Number.POSITIVE_INFINITY
+
+/**
+ * Sessions in how many rounds at most: what takes long, and no target is close to it, is done in fewer, so that a run ends in half an hour.
+ *
+ * @type {Record<Kind, (contender: string, mib: number) => number>}
+ */
+const ROUNDS = {
+  limits: () => EVERY_ROUND,
+  buffer(contender, mib) {
+    if (contender === 'helia idb') return 2
+    if (mib < 256 || ['ours packs', 'ours records', 'cache'].includes(contender)) return EVERY_ROUND
+    return ['ours packs worker', 'helia idb copied', 'wllama'].includes(contender) ? 3 : 2
+  },
+  stream: (contender) => (['ours packs', 'cache'].includes(contender) ? EVERY_ROUND : 2),
+  small: (contender) => (['ours packs', 'idb-keyval'].includes(contender) ? EVERY_ROUND : 2),
+  memory(contender, mib) {
+    if (mib < 1024) return 1
+    return ['ours packs', 'ours records'].includes(contender) ? 3 : 2
+  },
+  kept: () => 3,
+}
+const FIREFOX_ROUNDS = 3
 
 /** @returns {Session[]} */
 function everySession() {
   const buffers = [16, 64, 256].flatMap((mib) =>
-    CONTENDERS.filter((contender) => contender !== 'helia idb' || mib <= STOCK_LIMIT_MIB).map((contender) =>
+    IN_CHROMIUM.filter((contender) => contender !== 'helia idb' || mib <= STOCK_LIMIT_MIB).map((contender) =>
       session('buffer', contender, mib),
     ),
   )
@@ -50,7 +88,8 @@ function everySession() {
   const kept = ['ours packs', 'ours records', 'cache', 'idb-keyval', 'helia idb copied', 'helia opfs', 'wllama'].map((contender) =>
     session('kept', contender, KEPT_MIB),
   )
-  return [session('limits', 'limits', 256), ...buffers, ...streams, ...small, ...memory, ...kept]
+  const inFirefox = FIREFOX_SIZES_MIB.flatMap((mib) => IN_FIREFOX.map((contender) => firefoxSession(contender, mib)))
+  return [session('limits', 'limits', 256), ...buffers, ...inFirefox, ...streams, ...small, ...memory, ...kept]
 }
 
 /**
@@ -61,7 +100,22 @@ function everySession() {
  */
 function session(kind, contender, mib) {
   const source = kind === 'stream' || (kind === 'memory' && mib === 1024) ? 'stream' : 'buffer'
-  return { kind, contender, size: sizeName(kind, mib), bytes: mib * MIB, source }
+  const rounds = ROUNDS[kind](contender, mib)
+  return { kind, contender, opens: contender, browser: 'chromium', size: sizeName(kind, mib), bytes: mib * MIB, source, rounds }
+}
+
+/**
+ * @param {string} contender
+ * @param {number} mib
+ * @returns {Session}
+ */
+function firefoxSession(contender, mib) {
+  return { ...session('buffer', contender, mib), contender: nameInFirefox(contender), browser: 'firefox', rounds: FIREFOX_ROUNDS }
+}
+
+/** @param {string} contender */
+function nameInFirefox(contender) {
+  return `${contender}, Firefox`
 }
 
 /**
@@ -82,12 +136,15 @@ function sizeName(kind, mib) {
  * @returns {Session[]}
  */
 export function planned({ words, sizes, kinds }) {
-  return everySession().filter(({ kind, contender, bytes }) => {
+  return everySession().filter(({ kind, contender, bytes, browser }) => {
     if (kind === 'memory' && !CAN_SEE_PROCESSES) return false
     if (kind === 'limits') return kinds.length === 0 || kinds.includes(kind)
     const isNamed = words.length === 0 || words.some((word) => contender.includes(word))
     const size = kind === 'small' ? 'small' : String(bytes / MIB)
-    const isKind = kinds.length > 0 ? kinds.includes(kind) : sizes.length === 0 || !(kind === 'memory' || kind === 'kept')
+    const isKind =
+      kinds.length > 0
+        ? kinds.includes(browser === 'firefox' ? browser : kind)
+        : sizes.length === 0 || !(kind === 'memory' || kind === 'kept')
     return isNamed && isKind && (sizes.length === 0 || kind === 'kept' || sizes.includes(size))
   })
 }
@@ -103,7 +160,6 @@ export function ordered(sessions, round) {
   /** @type {Map<string, Session[]>} */
   const groups = new Map()
   for (const session of sessions) {
-    if (round >= FEWER_ROUNDS && (session.kind === 'memory' || session.kind === 'kept')) continue
     const name = `${session.kind} ${session.size}`
     groups.set(name, [...(groups.get(name) ?? []), session])
   }

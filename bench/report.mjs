@@ -21,7 +21,7 @@ text { font: 12px system-ui, sans-serif; dominant-baseline: central; fill: var(-
 rect.ours { fill: var(--ours) } rect.other { fill: var(--other) } .spread { stroke: var(--ink); stroke-width: 1.5; opacity: .65 }
 .scroll { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; white-space: nowrap }
 th, td { padding: .25rem .75rem .25rem 0; text-align: right; border-bottom: 1px solid var(--line) } th:first-child, td:first-child, .left { text-align: left }
-th { font-weight: 600 } .pass { color: var(--good) } .fail { color: var(--bad); font-weight: 600 }
+th { font-weight: 600 } .ok { color: var(--good) } .short { color: var(--bad); font-weight: 600 }
 `
 
 /**
@@ -45,7 +45,7 @@ Ours hashes on the way in and checks on the way out; the Cache API, idb-keyval a
 </div>
 <div class="charts">${charts.slice(PICTURED_CHARTS).join('\n')}</div>
 ${verdicts.length === 0 ? '' : `<h2>Targets</h2>${verdictTable(verdicts)}`}
-${tables(series).map(htmlTable).join('\n')}
+${tables(series, { rounds }).map(htmlTable).join('\n')}
 ${scale === undefined ? '' : scaleTable(scale)}
 ${failures.length === 0 ? '' : `<h2>Failed</h2><ul>${failures.map((failure) => `<li>${escaped(describedFailure(failure))}</li>`).join('')}</ul>`}
 <h2>Where</h2>
@@ -59,7 +59,7 @@ What each figure means is in docs/bench/README.md. Compare figures of one run on
 function verdictTable(verdicts) {
   const rows = verdicts.map(
     ({ name, passed, got, wanted, behind }) =>
-      `<tr><td>${escaped(name)}<td class="${passed ? 'pass">pass' : 'fail">FAIL'}<td>${escaped(got)}<td>${escaped(wanted)}<td class="left soft">${escaped(behind)}`,
+      `<tr><td>${escaped(name)}<td class="${passed ? 'ok">ok' : 'short">short'}<td>${escaped(got)}<td>${escaped(wanted)}<td class="left soft">${escaped(behind)}`,
   )
   return `<div class="scroll"><table><tr><th>target<th><th>got<th>wanted<th class="left">behind it${rows.join('\n')}</table></div>`
 }

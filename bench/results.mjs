@@ -20,6 +20,16 @@ export class Results {
   #series = new Map()
   /** @type {Map<string, Failure>} */
   #failures = new Map()
+  /** @type {Map<string, number>} rounds that came to their end, by session */
+  #done = new Map()
+
+  /**
+   * @param {{ series: readonly Series[], failures: readonly Failure[] }} [earlier] as a run wrote them
+   */
+  constructor({ series, failures } = { series: [], failures: [] }) {
+    for (const one of series) this.#series.set(nameOf(one), one)
+    for (const one of failures) this.#failures.set(nameOf(one), one)
+  }
 
   /**
    * @param {Session} session
@@ -27,7 +37,7 @@ export class Results {
    */
   add({ contender, kind, size }, samples) {
     for (const { measure, value, unit, bytes } of samples) {
-      const name = [contender, kind, size, measure].join('|')
+      const name = nameOf({ contender, kind, size, measure })
       const series = this.#series.get(name) ?? {
         contender,
         kind,
@@ -48,19 +58,29 @@ export class Results {
    * @param {number} round
    */
   fail({ contender, kind, size }, { measure, reason }, round) {
-    const name = [contender, kind, size, measure ?? ''].join('|')
+    const name = nameOf({ contender, kind, size, measure })
     const failure = this.#failures.get(name) ?? { contender, kind, size, ...(measure === undefined ? {} : { measure }), reason, rounds: [] }
     failure.rounds.push(round + 1)
     this.#failures.set(name, failure)
   }
 
   /**
-   * Whether the session failed so often that another try is a waste.
+   * Notes that the session came to its end.
    *
    * @param {Session} session
    */
-  isHopeless({ contender, kind, size }) {
-    return (this.#failures.get([contender, kind, size, ''].join('|'))?.rounds.length ?? 0) >= TRIES
+  finish(session) {
+    this.#done.set(nameOf(session), (this.#done.get(nameOf(session)) ?? 0) + 1)
+  }
+
+  /**
+   * Whether the session needs no other round: it had its own, or failed so often that another try is a waste.
+   *
+   * @param {Session} session
+   */
+  isDone(session) {
+    const failed = this.#failures.get(nameOf(session))?.rounds.length ?? 0
+    return failed >= TRIES || (this.#done.get(nameOf(session)) ?? 0) >= session.rounds
   }
 
   /** @returns {Series[]} */
@@ -77,23 +97,30 @@ export class Results {
    * @param {{ contender: string, kind: string, size: string, measure: string }} wanted
    * @returns {Series | undefined}
    */
-  find({ contender, kind, size, measure }) {
-    return this.#series.get([contender, kind, size, measure].join('|'))
+  find(wanted) {
+    return this.#series.get(nameOf(wanted))
   }
+}
+
+/**
+ * @param {{ contender: string, kind: string, size: string, measure?: string | undefined }} what without a measure: the session
+ * @returns {string}
+ */
+function nameOf({ contender, kind, size, measure = '' }) {
+  return [contender, kind, size, measure].join('|')
 }
 
 /**
  * One series as a person reads it: median, and least and most where they tell.
  *
  * @param {Series} series
- * @param {{ range?: boolean }} [options]
  * @returns {string}
  */
-export function described(series, { range = true } = {}) {
+export function described(series) {
   const { unit, bytes } = series
   const shown = shownValues(series)
   const { median, min, max } = summarize(shown)
-  const spread = range && shown.length > 1 ? ` (${rounded(min)}–${rounded(max)})` : ''
+  const spread = shown.length > 1 ? ` (${rounded(min)}–${rounded(max)})` : ''
   return `${rounded(median)} ${bytes === undefined ? unit : 'MB/s'}${spread}`
 }
 

@@ -9,7 +9,20 @@ import { described } from './results.mjs'
  */
 
 /** Measures in the order in which a session does them; a contender that came first may lack some. */
-const ORDER = ['store', 'store again', 'retrieve', 'retrieve unverified', 'first byte', 'range', 'blob', 'pin', 'unpin', 'delete', 'gc']
+const ORDER = [
+  'store',
+  'store again',
+  'retrieve',
+  'retrieve unverified',
+  'stream',
+  'first byte',
+  'range',
+  'blob',
+  'pin',
+  'unpin',
+  'delete',
+  'gc',
+]
 
 /** @type {Record<string, string>} */
 const TITLES = {
@@ -23,10 +36,10 @@ const TITLES = {
 
 /**
  * @param {readonly Series[]} series
- * @param {{ range?: boolean }} [options] `range: false` leaves least and most out
+ * @param {{ rounds: number }} run how many rounds it had: rows of fewer say so
  * @returns {Table[]}
  */
-export function tables(series, options) {
+export function tables(series, { rounds }) {
   return unique(series.map(groupOf)).map((name) => {
     const group = series.filter((one) => groupOf(one) === name)
     const columns = unique(group.map(({ measure }) => measure)).sort((a, b) => ORDER.indexOf(a) - ORDER.indexOf(b))
@@ -37,14 +50,31 @@ export function tables(series, options) {
       rows: unique(group.map(({ contender }) => contender))
         .sort((a, b) => CONTENDERS.indexOf(a) - CONTENDERS.indexOf(b))
         .map((name) => ({
-          name,
+          name: labelled(
+            name,
+            group.filter(({ contender }) => contender === name),
+            rounds,
+          ),
           cells: columns.map((column) => {
             const found = group.find(({ contender, measure }) => contender === name && measure === column)
-            return found === undefined ? '–' : described(found, options)
+            return found === undefined ? '–' : described(found)
           }),
         })),
     }
   })
+}
+
+/**
+ * A contender's name, with its rounds where they were fewer.
+ *
+ * @param {string} name
+ * @param {readonly Series[]} series of it
+ * @param {number} rounds
+ * @returns {string}
+ */
+export function labelled(name, series, rounds) {
+  const done = Math.max(...series.map(({ values }) => values.length))
+  return done < rounds ? `${name} (${done === 1 ? '1 round' : `${done} rounds`})` : name
 }
 
 /**

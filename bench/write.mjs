@@ -1,5 +1,5 @@
 // Writes a run's results into a folder: as JSON, as an HTML report, and the report's first charts as a picture.
-import { mkdir, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { chromium } from 'playwright'
@@ -7,22 +7,35 @@ import { CHROMIUM_ARGS } from '../scripts/chromium.mjs'
 import { ROOT } from '../scripts/tool.mjs'
 import { reportOf } from './report.mjs'
 
+/** @typedef {import('./run.mjs').Report} Report */
+
+const RESULTS = 'results.json'
 const PICTURE_WIDTH = 1160
 const PICTURE_TIMEOUT_MS = 60_000
 
 /**
- * @param {import('./run.mjs').Report} report
- * @param {{ out: string, executablePath: string }} options
+ * @param {Report} report
+ * @param {{ folder: string, executablePath: string }} options
  * @returns {Promise<string[]>} what was written
  */
-export async function write(report, { out, executablePath }) {
-  const folder = resolve(ROOT, out)
-  await mkdir(folder, { recursive: true })
-  const html = join(folder, 'report.html')
-  await writeFile(join(folder, 'results.json'), `${asJson(report)}\n`)
+export async function write(report, { folder, executablePath }) {
+  const path = resolve(ROOT, folder)
+  await mkdir(path, { recursive: true })
+  const html = join(path, 'report.html')
+  await writeFile(join(path, RESULTS), `${asJson(report)}\n`)
   await writeFile(html, reportOf(report))
-  await takePicture(html, join(folder, 'report.png'), executablePath)
-  return ['results.json', 'report.html', 'report.png'].map((name) => join(out, name))
+  await takePicture(html, join(path, 'report.png'), executablePath)
+  return [RESULTS, 'report.html', 'report.png'].map((name) => join(folder, name))
+}
+
+/**
+ * What an earlier run wrote into that folder.
+ *
+ * @param {string} folder
+ * @returns {Promise<Report>}
+ */
+export async function readReport(folder) {
+  return JSON.parse(await readFile(join(resolve(ROOT, folder), RESULTS), 'utf8'))
 }
 
 /**

@@ -15,7 +15,7 @@ const CHUNK_BYTES = 1024 * 1024
 const RANGE_BYTES = 64 * 1024
 
 /** Ranges stop here, where a contender needs seconds for each: the mean of fewer says as much. */
-const RANGES_LIMIT_MS = 5_000
+const RANGES_LIMIT_MS = 8_000
 
 const CONTENDERS: Record<string, () => Promise<Contender> | Contender> = {
   'ours packs': () => openOurs('packs', 'page'),
