@@ -1,53 +1,76 @@
-// Bar charts as inline SVG: one bar a contender, its median as the bar, its least and most as a line over it.
+// Bar charts as HTML: one bar a contender, its median as the bar, its least and most as a line over it. Text keeps its size on any screen.
 
 /**
  * @typedef {{ name: string, median: number, min: number, max: number, label: string, isOurs: boolean }} Bar
  * @typedef {{ title: string, note: string, bars: Bar[] }} Chart
  */
 
-const WIDTH = 560
-const NAME_WIDTH = 150
-const LABEL_WIDTH = 150
-const ROW_HEIGHT = 22
-const BAR_HEIGHT = 14
+/** A bar that is longer than so many times the longest of ours is cut off, so that the others can be told apart. */
+const MOST_TIMES_OURS = 6
+
+/** What the charts need of the page, beside its variables: colours come from those, and so follow light and dark. */
+export const CHART_STYLE = `
+figure { margin: 0 } figcaption { font-weight: 600 } figcaption span { display: block; font-weight: 400; font-size: .8rem; color: var(--soft) }
+.bars { display: grid; grid-template-columns: max-content 1fr max-content; gap: .2rem .6rem; align-items: center; margin-top: .4rem; font-size: .8rem }
+.bars > * { min-width: 0 } .name { color: var(--soft); text-align: right } .name.ours { color: var(--ink); font-weight: 600 }
+.bar { position: relative; height: .9rem } .bar i { position: absolute; inset: 0 auto 0 0; min-width: 1px; border-radius: 2px; background: var(--other) }
+.bar.ours i { background: var(--ours) } .bar.cut i { border-radius: 2px 0 0 2px; -webkit-mask: linear-gradient(90deg, #000 80%, #0000); mask: linear-gradient(90deg, #000 80%, #0000) }
+.bar b { position: absolute; top: 50%; height: 2px; margin-top: -1px; background: var(--ink); opacity: .6 }
+.label { font-variant-numeric: tabular-nums; white-space: nowrap } .label small { color: var(--soft); font-size: inherit }
+@media (max-width: 40rem) {
+  .bars { grid-template-columns: 1fr max-content; gap: 0 .6rem }
+  .name { text-align: left; order: 0 } .bar { grid-column: 1 / -1; grid-row: auto; height: .7rem; margin-bottom: .45rem }
+  .bars .name, .bars .label { grid-row: auto } .row { display: grid; grid-template-columns: subgrid; grid-column: 1 / -1 }
+  .row .name { grid-area: 1 / 1 } .row .label { grid-area: 1 / 2; text-align: right } .row .bar { grid-area: 2 / 1 / 3 / -1 }
+}
+@media (min-width: 40.01rem) { .row { display: contents } }
+`
 
 /**
- * Colours come from the variables of the page, so that the chart follows light and dark.
- *
  * @param {Chart} chart
  * @returns {string}
  */
 export function drawn({ title, note, bars }) {
-  const most = Math.max(...bars.map(({ max }) => max))
-  const scale = (WIDTH - NAME_WIDTH - LABEL_WIDTH) / most
-  const rows = bars.map((bar, index) => drawnBar(bar, index * ROW_HEIGHT, scale))
-  const height = bars.length * ROW_HEIGHT
-  const text = bars.map(({ name, label }) => `${name} ${label}`).join(', ')
+  const longest = Math.max(...bars.map(({ max }) => max))
+  const ours = Math.max(0, ...bars.filter(({ isOurs }) => isOurs).map(({ max }) => max))
+  const full = ours > 0 ? Math.min(longest, ours * MOST_TIMES_OURS) : longest
   return [
-    `<figure><figcaption><b>${escaped(title)}</b> <span>${escaped(note)}</span></figcaption>`,
-    `<svg viewBox="0 0 ${WIDTH} ${height}" role="img" aria-label="${escaped(`${title}: ${text}`)}">`,
-    ...rows,
-    '</svg></figure>',
+    `<figure><figcaption>${escaped(title)} <span>${escaped(note)}</span></figcaption>`,
+    '<div class="bars">',
+    ...bars.map((bar) => drawnBar(bar, full)),
+    '</div></figure>',
   ].join('\n')
 }
 
 /**
  * @param {Bar} bar
- * @param {number} top
- * @param {number} scale
+ * @param {number} full what the whole width stands for
  * @returns {string}
  */
-function drawnBar({ name, median, min, max, label, isOurs }, top, scale) {
-  const middle = top + ROW_HEIGHT / 2
-  const right = NAME_WIDTH + median * scale
-  const [from, to] = [min, max].map((value) => (NAME_WIDTH + value * scale).toFixed(1))
-  const labelled = Math.max(right, NAME_WIDTH + max * scale) + 8
+function drawnBar({ name, median, min, max, label, isOurs }, full) {
+  const [length = 0, from = 0, to = 0] = [median, min, max].map((value) => Math.min(100, (value / full) * 100))
+  const kinds = `${isOurs ? ' ours' : ''}${median > full ? ' cut' : ''}`
+  const spread = to > from && median <= full ? `<b style="left:${percent(from)};width:${percent(to - from)}"></b>` : ''
   return [
-    `<text x="${NAME_WIDTH - 8}" y="${middle}" class="name${isOurs ? ' ours' : ''}">${escaped(name)}</text>`,
-    `<rect x="${NAME_WIDTH}" y="${middle - BAR_HEIGHT / 2}" width="${Math.max(1, median * scale).toFixed(1)}" height="${BAR_HEIGHT}" rx="2" class="${isOurs ? 'ours' : 'other'}"/>`,
-    `<path d="M${from} ${middle}H${to}" class="spread"/>`,
-    `<text x="${labelled.toFixed(1)}" y="${middle}" class="label">${escaped(label)}</text>`,
+    `<div class="row"><span class="name${isOurs ? ' ours' : ''}">${escaped(name)}</span>`,
+    `<span class="bar${kinds}" aria-hidden="true"><i style="width:${percent(length)}"></i>${spread}</span>`,
+    `<span class="label">${withSmall(label)}</span></div>`,
   ].join('')
+}
+
+/** @param {number} value */
+function percent(value) {
+  return `${value.toFixed(2)}%`
+}
+
+/**
+ * What is in brackets at the end, smaller.
+ *
+ * @param {string} text
+ * @returns {string}
+ */
+export function withSmall(text) {
+  return escaped(text).replace(/ (\([^()]*\).*)$/, ' <small>$1</small>')
 }
 
 /**

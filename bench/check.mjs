@@ -3,6 +3,9 @@ import { described, rounded } from './results.mjs'
 import { summarize } from './statistics.mjs'
 import { placesOf } from './targets.mjs'
 
+/** Targets below are read as 1/n. */
+const MOST_OF_A_FRACTION = 0.1
+
 /** @typedef {import('./targets.mjs').Target} Target */
 /** @typedef {import('./results.mjs').Results} Results */
 /** @typedef {Awaited<ReturnType<typeof import('./scale.mjs').measureScale>>} Scale */
@@ -58,7 +61,7 @@ function judgedSeries(target, results) {
     return { name, passed: own <= target.target, got: `${rounded(own)} MiB`, wanted, behind: `1 GiB: ${described(ours)}` }
   const ratio = sense === 'faster' ? their / own : own / their
   const passed = sense === 'faster' ? ratio >= target.target : ratio <= target.target
-  return { name, passed, got: `${rounded(ratio)} ×`, wanted, behind: `${ours.size}: ${described(ours)} / ${described(other)}` }
+  return { name, passed, got: asRatio(ratio, target.target), wanted, behind: `${ours.size}: ${described(ours)} / ${described(other)}` }
 }
 
 /**
@@ -85,5 +88,17 @@ function judgedScale(target, scale) {
 function wantedOf({ sense, target }) {
   if (sense === 'faster') return `≥ ${target} ×`
   if (sense === 'peak') return `≤ ${target} MiB`
-  return target < 1 ? `≤ 1/${Math.round(1 / target)}` : `≤ ${target} ×`
+  return `≤ ${asRatio(target, target)}`
+}
+
+/**
+ * As a fraction where the target is one.
+ *
+ * @param {number} ratio
+ * @param {number} target
+ * @returns {string}
+ */
+function asRatio(ratio, target) {
+  if (ratio === target && target >= 1) return `${target} ×`
+  return target < MOST_OF_A_FRACTION ? `1/${Math.round(1 / ratio)}` : `${rounded(ratio)} ×`
 }

@@ -28,6 +28,9 @@ import { readReport, write } from './write.mjs'
  * }} Report
  */
 
+/** Each of them does each measure several times. */
+const SCALE_ROUNDS = 3
+
 /** @param {string} line */
 const log = (line) => console.error(line)
 
@@ -80,7 +83,9 @@ async function measureAll(options, targets, executablePath) {
     wants: (session, measure) => !check || places.some((place) => isOf(session)(place) && place.measure === measure),
     log,
   })
-  const scale = wantsScale(options, targets) ? await measureScale({ executablePath, rounds, log }) : undefined
+  const scale = wantsScale(options, targets)
+    ? await measureScale({ executablePath, rounds: Math.min(rounds, SCALE_ROUNDS), log })
+    : undefined
   return { date, machine, rounds, minutes: (performance.now() - began) / 60_000, series, failures, scale }
 }
 

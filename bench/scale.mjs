@@ -31,7 +31,7 @@ const BROWSER_TIMEOUT_MS = 600_000
 
 /**
  * @param {{ executablePath: string, rounds?: number, log?: (line: string) => void }} options
- * @returns {Promise<{ rows: Row[], ratios: Ratio[] }>}
+ * @returns {Promise<{ rounds: number, rows: Row[], ratios: Ratio[] }>}
  */
 export async function measureScale({ executablePath, rounds = 5, log = () => undefined }) {
   const script = await bundle()
@@ -72,7 +72,7 @@ export async function measureScale({ executablePath, rounds = 5, log = () => und
   const rows = [few, many].flatMap((contender) =>
     [...(seen.get(contender) ?? [])].map(([name, medians]) => rowOf(name, contender, medians)),
   )
-  return { rows, ratios: ratiosOf(rows) }
+  return { rounds, rows, ratios: ratiosOf(rows) }
 }
 
 /** @typedef {(contender: Contender, step: string) => Promise<any>} Run */

@@ -17,9 +17,9 @@ import { peaksOf } from './memory.mjs'
  * @typedef {{ executablePath: string, url: string, seed: number, wants: (measure: string) => boolean, emptyProfileBytes: number }} Setting `executablePath` of the session's browser
  */
 
-/** Ranges of a file of 256 MiB; of the others, whose figures hardly differ, fewer. */
-const RANGES = 1000
-const FEWER_RANGES = 200
+/** Ranges of a file of 256 MiB; of the others, whose figures hardly differ, fewer. They stop where a contender needs longer than the limit. */
+const RANGES = { count: 1000, limitMs: 8_000 }
+const FEWER_RANGES = { count: 100, limitMs: 2_000 }
 const SMALL_READS = 1000
 const LIMIT_CHUNKS = 200
 
@@ -140,9 +140,10 @@ const IN_ONE_TAB = {
  * @returns {Step[]}
  */
 function readsOf(bytes) {
+  const { count, limitMs } = bytes === 256 * MIB ? RANGES : FEWER_RANGES
   return [
     ['first byte', 'firstByte()', false],
-    ['range', `ranges(${bytes === 256 * MIB ? RANGES : FEWER_RANGES})`, false],
+    ['range', `ranges(${count}, ${limitMs})`, false],
     ['blob', 'blob()', false],
   ]
 }
