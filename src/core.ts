@@ -12,6 +12,7 @@ import { Locks, type LockManagerLike } from './catalog/locks.ts'
 import { newOwnerId } from './catalog/owners.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
 import { DATABASE_BLOCKED_TIMEOUT_MS, PACK_RETRY_MS } from './limits.ts'
+import { LayoutCache } from './files/read.ts'
 import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
 import type { ResolvedOptions } from './options.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
@@ -36,6 +37,7 @@ export class Core {
   readonly catalog: Catalog
   readonly store: LocalBlockstore
   readonly locks: Locks
+  readonly layouts: LayoutCache = new LayoutCache()
   readonly #cacheDir: string
   readonly #datastore: Database
   readonly #channel: BroadcastChannel | undefined

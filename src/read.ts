@@ -1,11 +1,12 @@
 // What answers content: bytes, streams, Blobs, CARs, directories. What the network supplied on the way is kept.
 import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockSource } from './blocks/blocks.ts'
+import { blockKey } from './blocks/records.ts'
 import { answerStream, type AnswerStream } from './answer-stream.ts'
 import { QuotaError } from './errors.ts'
 import { exportCar } from './files/car.ts'
 import { listDirectory } from './files/directory.ts'
-import { openFile, readInto, readRange, type FileLayout } from './files/read.ts'
+import { openFile, readInto, readRange, type FileLayout, type LayoutCache } from './files/read.ts'
 import { withFound, type Found } from './found.ts'
 import { entriesOf } from './catalog/entries.ts'
 import { noteLocks } from './catalog/lending.ts'
@@ -32,10 +33,20 @@ async function read<T>(
 
 export async function retrieve(operation: Operation, path: ContentPath, options: RetrieveOptions): Promise<Bytes | null> {
   return read(operation, path, options, async ({ content, cid }) => {
-    const file = await openFile(content, cid, { signal: operation.signal })
-    const answer = await readInto(content, file, options.offset ?? 0, options.length, readOptions(operation, file, options))
+    const isPart = options.offset !== undefined || options.length !== undefined
+    const cache = isPart ? await layoutsFor(operation, cid) : undefined
+    const file = await openFile(content, cid, { signal: operation.signal, cache })
+    const reading = { ...readOptions(operation, file, options), cache }
+    const answer = await readInto(content, file, options.offset ?? 0, options.length, reading)
     return { answer, whole: answer.byteLength === file.size }
   })
+}
+
+/** Layouts that were read, for the parts of a file; not for one whose root is not here any more. */
+async function layoutsFor({ core }: Operation, cid: CID): Promise<LayoutCache | undefined> {
+  if (core.layouts.get(cid) === undefined) return core.layouts
+  const [isHere] = await core.store.hasKeys([blockKey(cid)])
+  return isHere === true ? core.layouts : undefined
 }
 
 /** A stream over what `open` makes of what the path names; null where that is nowhere. `end` is called when all is over. */

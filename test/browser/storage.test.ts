@@ -66,6 +66,20 @@ describe('store and retrieve', () => {
     expect(await storage.stat(cid)).toMatchObject({ type: 'file', size: bytes.length, blocks: 7, localBlocks: 7 })
   })
 
+  it('answers no part of what was deleted, though another file has its leaves', async () => {
+    const storage = localStorageOf()
+    const [common, end] = [randomBytes(MIB, 1), randomBytes(MIB, 2)]
+    const cid = await storage.store(new Blob([common, end]))
+    await storage.store(new Blob([common, randomBytes(MIB, 3)]))
+    const part = { offset: 10, length: 100 }
+    expect(await storage.retrieve(cid, part)).toEqual(common.slice(10, 110))
+    expect(await storage.retrieve(cid, part)).toEqual(common.slice(10, 110))
+    await storage.delete(cid)
+    expect(await storage.retrieve(cid, part)).toBeNull()
+    await storage.store(new Blob([common, end]))
+    expect(await storage.retrieve(cid, part)).toEqual(common.slice(10, 110))
+  })
+
   it('leaves nothing after deletion', async () => {
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name })
