@@ -5,15 +5,13 @@
 //
 // Each storage has an origin, and so a database of the browser's, of its own. Both are filled by writes of our own, in one profile; then each
 // round of openings starts the browser anew, and rounds of everything else follow in the last of them, in turns between both.
-import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:http'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { build } from 'esbuild'
 import { chromium } from 'playwright'
 import { CHROMIUM_ARGS, findChromium } from '../scripts/chromium.mjs'
+import { withProfile } from './browser.mjs'
 
 /** @typedef {{ name: string, entries: number, medianMs: number, minMs: number, maxMs: number }} Row the least and most are those of a round's medians */
 /** @typedef {{ name: string, ratio: number }} Ratio the median among many entries over that among few */
@@ -34,8 +32,16 @@ const BROWSER_TIMEOUT_MS = 600_000
  * @returns {Promise<{ rounds: number, rows: Row[], ratios: Ratio[] }>}
  */
 export async function measureScale({ executablePath, rounds = 5, log = () => undefined }) {
+  return withProfile((profile) => measureIn(profile, { executablePath, rounds, log }))
+}
+
+/**
+ * @param {string} profile
+ * @param {{ executablePath: string, rounds: number, log: (line: string) => void }} options
+ * @returns {Promise<{ rounds: number, rows: Row[], ratios: Ratio[] }>}
+ */
+async function measureIn(profile, { executablePath, rounds, log }) {
   const script = await bundle()
-  const profile = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-scale-'))
   const servers = await Promise.all([serve(script), serve(script)])
   const [few, many] = [FEW, MANY].map((contents, index) => ({ ...contents, url: servers[index]?.url ?? '' }))
   if (few === undefined || many === undefined) throw new Error('two storages are measured')
@@ -67,7 +73,6 @@ export async function measureScale({ executablePath, rounds = 5, log = () => und
     }
   } finally {
     for (const server of servers) server.close()
-    await rm(profile, { recursive: true, force: true })
   }
   const rows = [few, many].flatMap((contender) =>
     [...(seen.get(contender) ?? [])].map(([name, medians]) => rowOf(name, contender, medians)),
