@@ -70,7 +70,7 @@ function percent(value) {
  * @returns {string}
  */
 export function withSmall(text) {
-  return escaped(text).replace(/ (\([^()]*\).*)$/, ' <small>$1</small>')
+  return escaped(text).replace(/ ((?:\([^()]*\)|n=).*)$/, ' <small>$1</small>')
 }
 
 /**

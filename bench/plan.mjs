@@ -59,11 +59,15 @@ const ROUNDS = {
   buffer(contender, mib) {
     if (contender === 'helia idb') return mib === STOCK_LIMIT_MIB ? 1 : 2
     if (CLOSEST.includes(contender)) return EVERY_ROUND
-    return mib < 256 || ['ours packs worker', 'helia idb copied', 'wllama'].includes(contender) ? 3 : 2
+    if (mib < 256) return 2
+    return { 'helia idb copied': 3, 'helia opfs': 1 }[contender] ?? 2
   },
-  stream: (contender) => (['ours packs', 'cache'].includes(contender) ? EVERY_ROUND : 2),
+  stream(contender) {
+    if (['ours packs', 'cache'].includes(contender)) return EVERY_ROUND
+    return contender === 'ours records' ? 2 : 1
+  },
   small: (contender) => (['ours packs', 'idb-keyval'].includes(contender) ? EVERY_ROUND : 1),
-  memory: (contender, mib) => (mib === 1024 && ['ours packs', 'ours records'].includes(contender) ? 3 : 1),
+  memory: (contender, mib) => (mib === 1024 && ['ours packs', 'ours records'].includes(contender) ? 2 : 1),
   kept: () => 2,
 }
 const FIREFOX_ROUNDS = 2

@@ -18,15 +18,15 @@ import { peaksOf } from './memory.mjs'
  */
 
 /** Ranges of a file of 256 MiB; of the others, whose figures hardly differ, fewer. They stop where a contender needs longer than the limit. */
-const RANGES = { count: 1000, limitMs: 8_000 }
+const RANGES = { count: 1000, limitMs: 6_000 }
 const FEWER_RANGES = { count: 100, limitMs: 2_000 }
 const SMALL_READS = 1000
 const LIMIT_CHUNKS = 200
 
-/** A step that takes longer hangs. Those of the stock blockstore need more; blockstore-opfs is known to hang when it reads 256 MiB. */
+/** A step that takes longer hangs. Those of the stock blockstore need more; blockstore-opfs now and then hangs when it reads many blocks. */
 const STEP_TIMEOUT_MS = 60_000
 /** @type {Record<string, number>} */
-const OTHER_STEP_TIMEOUTS_MS = { 'helia idb': 180_000, 'helia opfs': 20_000 }
+const OTHER_STEP_TIMEOUTS_MS = { 'helia idb': 180_000, 'helia opfs': 15_000 }
 
 /** Chromium learns some time after its start how much of the disk Blobs may take; before that, 64 puts of 64 MiB fail with 'InvalidBlob'. */
 const STOCK_PAUSE_MS = 3_000
