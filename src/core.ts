@@ -1,6 +1,7 @@
 // What a storage is made of once it is open: databases, locks, blocks, and the channel to other tabs.
 import { LocalBlockstore, packsMissing } from './blocks/local-blockstore.ts'
 import { prepareHashing } from './blocks/hashing.ts'
+import { rewritePacks } from './blocks/pack-rewrite.ts'
 import { PackStore } from './blocks/pack-store.ts'
 import { sweepPacks } from './blocks/pack-sweep.ts'
 import { BlockRecords } from './blocks/records.ts'
@@ -43,6 +44,7 @@ export class Core {
   readonly #channel: BroadcastChannel | undefined
   readonly #events: CoreEvents
   readonly #removals = new Set<Promise<unknown>>()
+  #rewriting: Promise<void> = Promise.resolve()
   #freeingAlone: { interrupt: AbortController; work: Promise<unknown> } | undefined
   /** Asked instead of the database in the memory tier, where Helia's datastore is no database. */
   memoryPins: RemovalOptions['pinnedByHelia'] | undefined
@@ -86,7 +88,7 @@ export class Core {
     }
     // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
     await core.#recover().catch(() => undefined)
-    core.#inBackground(core.sweepPacks())
+    core.#inBackground(core.sweepPacks().then(() => core.#rewriteWhenIdle()))
     core.#layReserve()
     return core
   }
@@ -167,6 +169,26 @@ export class Core {
     if (this.store.packs !== undefined && this.canFree) await sweepPacks(this.store, this.store.packs)
   }
 
+  /** Rewrites packs that are mostly dead, after whoever is at it here. */
+  async rewritePacks(signal: AbortSignal): Promise<void> {
+    const { packs } = this.store
+    if (packs === undefined || !this.canFree) return
+    const work = this.#rewriting.then(() => rewritePacks(this.store, packs, signal))
+    this.#rewriting = work.catch(() => undefined)
+    await work
+  }
+
+  /** Where nobody can tell when a context is idle, it begins at once: behind everybody's back all the same. */
+  #rewriteWhenIdle(): void {
+    if (this.store.packs === undefined) return
+    const { signal } = this.#ending
+    const rewrite = (): void => {
+      if (!signal.aborted) this.#inBackground(this.rewritePacks(signal))
+    }
+    if (typeof requestIdleCallback === 'function') requestIdleCallback(rewrite)
+    else rewrite()
+  }
+
   #inBackground(work: Promise<unknown>): void {
     const settled = work.catch(() => undefined)
     this.#removals.add(settled)
@@ -183,6 +205,7 @@ export class Core {
     const freed = await work
     this.#removals.delete(work)
     if (freed === undefined || freed.blocks === 0 || this.#ending.signal.aborted) return
+    this.#rewriteWhenIdle()
     this.#events.onFreed()
     this.#channel?.postMessage({ type: 'freed' } satisfies ChannelMessage)
   }

@@ -223,6 +223,7 @@ export async function collect(
     onProgress: ({ bytes }) => options.onProgress?.({ bytes, phase: 'verify' }),
   })
   await core.sweepPacks()
+  await core.rewritePacks(signal)
   if (options.foreign !== true) return freed
   const foreign = await freeForeign(core.store, step)
   return { blocks: freed.blocks + foreign.blocks, bytes: freed.bytes + foreign.bytes }

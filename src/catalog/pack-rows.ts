@@ -57,6 +57,32 @@ export async function placePacks(tx: IDBTransaction, sealed: readonly SealedPack
   return placed
 }
 
+/**
+ * Points blocks at their copies in another pack, those that still lie where they were copied from. `copied` may hold more rows than there are
+ * places. Answers the packs in which nothing is needed any more. The transaction covers `packs`, `packed` and `damaged`.
+ */
+export async function movePlaces(tx: IDBTransaction, copied: readonly PackedRow[], { id, bytes, places }: SealedPack): Promise<string[]> {
+  const packed = tx.objectStore('packed')
+  const from = new Map(copied.map((row) => [row.block, row]))
+  const left = new Map<string, number>()
+  await Promise.all(
+    places.map(async (place) => {
+      const before = from.get(place.block)
+      const row = await result<PackedRow | undefined>(packed.get(place.block))
+      if (row === undefined || row.pack !== before?.pack || row.offset !== before.offset) return
+      packed.put({ ...place, pack: id } satisfies PackedRow)
+      // Noted since it was copied: the copy is whole.
+      tx.objectStore('damaged').delete(place.block)
+      left.set(row.pack, (left.get(row.pack) ?? 0) + row.length)
+    }),
+  )
+  const live = sumOf(left)
+  if (live === 0) return []
+  tx.objectStore('packs').put({ id, bytes, live } satisfies PackRow)
+  await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: bytes })
+  return leavePacks(tx, left)
+}
+
 /** Drops rows of blocks. Answers the lengths of those that had one, and the packs in which nothing is needed any more. */
 export async function dropPlaces(
   tx: IDBTransaction,

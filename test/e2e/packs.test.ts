@@ -147,6 +147,35 @@ describe('a full disk', () => {
     const again = await store(tab, 20, 3)
     expect(await isWhole(tab, again, 20, 3)).toBe(true)
   })
+
+  it('leaves a pack that is mostly dead as it is until there is room for what is needed of it', async () => {
+    const [tab] = used(await openOnDisk(app))
+    const session = await tab.context().newCDPSession(tab)
+    const origin = new URL(app.url).origin
+    await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 70 * MIB })
+    await make(tab, { tier: 'packs' })
+    const [deleted, kept] = await tab.evaluate(async () => {
+      const { storage, bytes } = globalThis as unknown as Tab
+      const cids = [await storage.store([bytes(24, 1), bytes(26, 2)]), await storage.store([bytes(24, 1), bytes(5, 3)])]
+      await storage.delete(cids[0] ?? '')
+      return cids
+    })
+    expect(deleted).not.toBe(kept)
+    const isKept = (): Promise<boolean> =>
+      tab.evaluate(async (cid) => {
+        const { storage, bytes, same } = globalThis as unknown as Tab
+        return same(await storage.retrieve(cid), new Uint8Array(await new Blob([bytes(24, 1), bytes(5, 3)]).arrayBuffer()))
+      }, kept ?? '')
+    expect(await collect(tab)).toEqual({ blocks: 0, bytes: 0 })
+    expect(await statusOf(tab)).toMatchObject({ usage: { blocks: 30, files: 1, deadBytes: 26 * MIB } })
+    expect(await files(tab)).toBe(2)
+    expect(await isKept()).toBe(true)
+    await session.send('Storage.overrideQuotaForOrigin', { origin, quotaSize: 200 * MIB })
+    await collect(tab)
+    expect(await statusOf(tab)).toMatchObject({ usage: { blocks: 30, files: 1, deadBytes: 0 } })
+    expect(await files(tab)).toBe(2)
+    expect(await isKept()).toBe(true)
+  })
 })
 
 describe('two tabs', () => {

@@ -1,0 +1,129 @@
+// Rewriting: what is needed of a pack that is mostly dead is copied into a new one, so that its file can go.
+import { CID } from 'multiformats/cid'
+import * as Digest from 'multiformats/hashes/digest'
+import { result } from '../catalog/database.ts'
+import { endPending, mustLive, newOwnerId } from '../catalog/owners.ts'
+import { movePlaces, packsOf, rowsOfPack } from '../catalog/pack-rows.ts'
+import type { PackedRow, PendingOwner, SealedPack } from '../catalog/schema.ts'
+import { QuotaError, StorageError } from '../errors.ts'
+import { PACK_BATCH_BYTES } from '../limits.ts'
+import type { Lanes } from '../packs/lanes.ts'
+import { RAW } from './links.ts'
+import type { LocalBlockstore } from './local-blockstore.ts'
+import { packError } from './pack-errors.ts'
+import type { PackStore } from './pack-store.ts'
+import { keyMultihash } from './records.ts'
+
+/** Whose lock is held by the one context that rewrites. */
+const REWRITER = 'rewriter'
+
+/**
+ * Rewrites packs of which less than half is needed, unless another context is at it, or this one writes none. However little is needed of one goes
+ * into a pack again: records would take two databases that must agree, and leaving it would keep 256 MiB for one leaf. Ends without a word where
+ * the disk is full, since nothing is lost.
+ */
+export async function rewritePacks(store: LocalBlockstore, packs: PackStore, signal: AbortSignal): Promise<void> {
+  const lanes = await packs.lanes()
+  // One row tells that there is nothing to do, which is so after most removals.
+  if (lanes === undefined || (await store.catalog.usage()).deadBytes === 0) return
+  const lock = await store.locks.own(REWRITER)
+  if (lock === undefined) return
+  try {
+    // Those of which least is needed come first: on a disk that is nearly full each makes room for the next.
+    const halfDead = (await packsOf(store.catalog)).filter(({ bytes, live }) => live > 0 && live < bytes / 2)
+    for (const { id } of halfDead.toSorted((a, b) => a.live - b.live)) {
+      signal.throwIfAborted()
+      await rewritePack(store, packs, lanes, id, signal)
+    }
+  } catch (error) {
+    if (!(error instanceof QuotaError)) throw error
+  } finally {
+    lock.release()
+  }
+}
+
+async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lanes, pack: string, signal: AbortSignal): Promise<void> {
+  const { catalog, locks } = store
+  const there = await rowsOfPack(catalog, pack)
+  // What is noted damaged is not read over and over: it stays, and the pack with it, until its content is stored again or deleted.
+  const damaged = await catalog.damaged(there.map(({ block }) => block))
+  const rows = there.filter(({ block }) => !damaged.has(block))
+  if (rows.length === 0) return
+  const id = newOwnerId()
+  const lock = await locks.own(id)
+  const copy = `${id}-0`
+  try {
+    // Must be on record before the file exists: a sweep takes what no owner names.
+    await catalog.begin({ id, kind: 'writer', pending: 'writer', lastUsed: Date.now() } satisfies PendingOwner)
+    const sealed = await copyRows(store, lanes, rows, copy, signal)
+    const point = (): Promise<string[]> =>
+      catalog.writeToFree(['owners', 'references', 'damaged', 'packs', 'packed'], async (tx) => {
+        await mustLive(tx, { id, kind: 'writer' })
+        await endPending(tx, id, false)
+        return movePlaces(tx, rows, sealed)
+      })
+    // Whoever deduplicates holds the shared lock from his look at a row until his reference is there: he finds the old place or the new one.
+    const emptied = await locks.exclusive(point, signal)
+    // Whoever reads the old file keeps it: it goes when he lets go, or at the next sweep.
+    await packs.removeEmptied(emptied).catch(() => undefined)
+  } finally {
+    // What fails here is left to the next sweep: the owner is dead by then.
+    await tidy(store, packs, lanes, id, copy).catch(() => undefined)
+    lock?.release()
+  }
+}
+
+/** A few leaves at a time, hashed on the way. Those that are damaged are noted and left out. */
+async function copyRows(
+  store: LocalBlockstore,
+  lanes: Lanes,
+  rows: readonly PackedRow[],
+  copy: string,
+  signal: AbortSignal,
+): Promise<SealedPack> {
+  try {
+    await lanes.create(copy)
+    const sealed: SealedPack = { id: copy, bytes: 0, places: [] }
+    for (const batch of batchesOf(rows)) {
+      const cids = batch.map(({ block }) => CID.createV1(RAW, Digest.decode(keyMultihash(block))))
+      const { blocks } = await store.examine(cids, { signal })
+      const buffers: ArrayBuffer[] = []
+      batch.forEach(({ block }, index) => {
+        const bytes = blocks[index]
+        if (bytes === undefined) return
+        sealed.places.push({ block, offset: sealed.bytes, length: bytes.byteLength })
+        sealed.bytes += bytes.byteLength
+        buffers.push(bytes.buffer)
+      })
+      await lanes.write(copy, buffers)
+    }
+    const bytes = await lanes.seal(copy)
+    if (bytes !== sealed.bytes) throw new StorageError(`pack ${copy} has ${bytes} bytes where ${sealed.bytes} were written`)
+    return sealed
+  } catch (error) {
+    throw packError(error, 'write')
+  }
+}
+
+/** Ends the owner where that is not done, and removes the copy where nothing points at it. Whether something does only the catalog knows. */
+async function tidy({ catalog }: LocalBlockstore, packs: PackStore, lanes: Lanes, id: string, copy: string): Promise<void> {
+  await lanes.drop(copy).catch(() => undefined)
+  const isNeeded = await catalog.read(['packs'], async (tx) => (await result(tx.objectStore('packs').getKey(copy))) !== undefined)
+  if (isNeeded) return
+  await packs.removeFile(copy)
+  await catalog.writeToFree(['owners', 'references'], (tx) => endPending(tx, id, false))
+}
+
+function* batchesOf(rows: readonly PackedRow[]): Generator<PackedRow[]> {
+  let batch: PackedRow[] = []
+  let bytes = 0
+  for (const row of rows) {
+    batch.push(row)
+    bytes += row.length
+    if (bytes < PACK_BATCH_BYTES) continue
+    yield batch
+    batch = []
+    bytes = 0
+  }
+  if (batch.length > 0) yield batch
+}
