@@ -74,14 +74,15 @@ export class PackStore {
    * Blocks by their keys, undefined where they are in no pack. Neighbours may share a buffer. A row whose pack is gone or short counts as none.
    */
   async get(keys: readonly BlockKey[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
-    const held = options.places
-    const rows = (await this.locate(keys)).map((row, index) => row ?? held?.get(keys[index] ?? ''))
+    const locate = async (blocks: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> =>
+      (await this.locate(blocks)).map((row, index) => row ?? options.places?.get(blocks[index] ?? ''))
+    const rows = await locate(keys)
     if (rows.every((row) => row === undefined)) return keys.map(() => undefined)
     const blocks = await this.#read(rows, options)
     // A pack that is gone was removed or rewritten since the look-up: what is there now says another.
     const lost = keys.filter((_, index) => rows[index] !== undefined && blocks[index] === undefined)
     if (lost.length === 0) return blocks
-    const again = await this.locate(lost)
+    const again = await locate(lost)
     const moved = again.map((row, index) => (row?.pack === rows[keys.indexOf(lost[index] ?? '')]?.pack ? undefined : row))
     const found = await this.#read(moved, options)
     lost.forEach((key, index) => {

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import { SCRIPT } from './fixtures/script.ts'
-import { bytesOf, flip, ownersOfKind, placeOf, readRecord } from './support/outside.ts'
+import { bytesOf, flip, losePack, ownersOfKind, placeOf, readRecord } from './support/outside.ts'
 import {
   closeAll,
   countAll,
@@ -292,6 +292,21 @@ describe('whoever reads', () => {
     else await deleteElsewhere(name, second)
     expect(await packFiles(name)).toContain(pack)
     expect(same(await rest(), bytes)).toBe(true)
+    await storage.gc()
+    await waitForNothing(name)
+  })
+
+  it('by a stream is not disturbed where the new pack goes between look-up and reading', async () => {
+    const { name, storage, second, bytes, rest } = await streamed()
+    const [leaf = ''] = (await leavesOf(name, second)).slice(60)
+    const moved = (await placeOf(name, leaf))?.pack ?? ''
+    await losePack(name, moved)
+    const release = await hold(`ipfs-kit:${name}:pack:${moved}`, 'exclusive')
+    const reading = rest()
+    await asked(`ipfs-kit:${name}:pack:${moved}`, 'shared')
+    await deleteElsewhere(name, second)
+    release()
+    expect(same(await reading, bytes)).toBe(true)
     await storage.gc()
     await waitForNothing(name)
   })
