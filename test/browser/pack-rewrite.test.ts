@@ -164,6 +164,16 @@ describe('a pack of which less than half is needed', () => {
     await waitForRewritten(one, storage)
   })
 
+  it('is rewritten in a worker, where nobody tells when it is idle', async () => {
+    const one = await stored()
+    const worker = new Worker(SCRIPT, { type: 'module', name: JSON.stringify(tiered({ cacheDir: one.name, forceFallback: true })) })
+    const client = connect(worker)
+    expect(await client.delete(one.first)).toBe(true)
+    await waitForRewritten(one, one.storage)
+    await client.close()
+    worker.terminate()
+  })
+
   it('is rewritten once where two storages collect at once', async () => {
     const one = await halfDead()
     const [storage, other] = [localStorageOf({ cacheDir: one.name }), localStorageOf({ cacheDir: one.name })]
