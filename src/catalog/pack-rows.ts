@@ -87,7 +87,7 @@ export async function movePlaces(tx: IDBTransaction, copied: readonly PackedRow[
 export async function dropPlaces(
   tx: IDBTransaction,
   blocks: readonly BlockKey[],
-): Promise<{ dropped: Map<BlockKey, number>; emptied: string[]; halved: string[] }> {
+): Promise<{ dropped: Map<BlockKey, number>; emptied: string[] }> {
   const packed = tx.objectStore('packed')
   const dropped = new Map<BlockKey, number>()
   const left = new Map<string, number>()
@@ -100,7 +100,7 @@ export async function dropPlaces(
   }
   const emptied = await leavePacks(tx, left)
   if (left.size > 0) await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: sumOf(left) })
-  return { dropped, emptied, halved: [...left.keys()].filter((pack) => !emptied.includes(pack)) }
+  return { dropped, emptied }
 }
 
 /**
