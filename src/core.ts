@@ -88,7 +88,7 @@ export class Core {
     }
     // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
     await core.#recover().catch(() => undefined)
-    core.#inBackground(core.sweepPacks().then(() => core.#rewriteWhenIdle()))
+    core.#inBackground(core.sweepPacks({ measure: true }).then(() => core.#rewriteWhenIdle()))
     core.#layReserve()
     return core
   }
@@ -165,8 +165,8 @@ export class Core {
   }
 
   /** Holds packs against the index and removes what is of no use. */
-  async sweepPacks(): Promise<void> {
-    if (this.store.packs !== undefined && this.canFree) await sweepPacks(this.store, this.store.packs)
+  async sweepPacks(options: { measure: boolean } = { measure: false }): Promise<void> {
+    if (this.store.packs !== undefined && this.canFree) await sweepPacks(this.store, this.store.packs, options)
   }
 
   /** Rewrites packs that are mostly dead, after whoever is at it here. */

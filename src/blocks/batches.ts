@@ -56,7 +56,7 @@ export class Batches {
       here,
     )
     const written = keys.flatMap((key) => (whole.has(key) ? [] : { key, bytes: blocks.get(key) ?? new Uint8Array(0) }))
-    const fresh = await store.records.putMany(written)
+    const fresh = await store.records.putMany(written, here)
     written.forEach(({ key, bytes }, index) => {
       if (fresh[index] !== true || here.has(key)) return
       this.#added.blocks++

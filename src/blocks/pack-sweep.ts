@@ -8,27 +8,29 @@ import { isNamed } from '../packs/directory.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import type { PackStore } from './pack-store.ts'
 
-/** Where the folder can't be read nothing is known, and nothing is touched. */
-export async function sweepPacks(store: LocalBlockstore, packs: PackStore): Promise<void> {
+/**
+ * Where the folder can't be read nothing is known, and nothing is touched. `measure`: files are looked at for their size too, which takes time for each
+ * of them.
+ */
+export async function sweepPacks(store: LocalBlockstore, packs: PackStore, { measure }: { measure: boolean }): Promise<void> {
   const before = await packsOf(store.catalog)
   // Must be listed before the catalog is read: a file made meanwhile has an owner by then.
   const names = await packs.directory.names().catch(() => undefined)
   if (names === undefined) return
-  const [rows, owners] = await store.catalog.read(['packs', 'owners'], async (tx) => [
-    await result<PackRow[]>(tx.objectStore('packs').getAll()),
-    await Promise.all(names.map((name) => result<Owner | undefined>(tx.objectStore('owners').get(ownerOf(name))))),
-  ])
-  const files = new Set(names)
-  const known = new Set(rows.map((row) => row.id))
-  for (const [index, name] of names.entries()) {
+  const { rows, orphans } = await store.catalog.read(['packs', 'owners'], async (tx) => {
+    const all = await result<PackRow[]>(tx.objectStore('packs').getAll())
+    const known = new Set(all.map((row) => row.id))
+    const unknown = names.filter((name) => !known.has(name))
+    const owners = await Promise.all(unknown.map((name) => result<Owner | undefined>(tx.objectStore('owners').get(ownerOf(name)))))
     // One whose writer became a removal was left by it: whoever aborts removes its files before.
-    const isOrphan = !known.has(name) && (owners[index] === undefined || owners[index].kind === 'removal')
-    if (isOrphan) await packs.removeFile(name)
-  }
+    return { rows: all, orphans: unknown.filter((_, index) => owners[index] === undefined || owners[index].kind === 'removal') }
+  })
+  for (const name of orphans) await packs.removeFile(name)
+  const files = new Set(names)
   const wasThere = new Set(before.map((row) => row.id))
   for (const row of rows) {
     if (!wasThere.has(row.id) || row.live === 0) continue
-    if (!files.has(row.id) || (await isShort(packs, row))) await dropPack(store, row.id)
+    if (!files.has(row.id) || (measure && (await isShort(packs, row)))) await dropPack(store, row.id)
   }
   await packs.removeEmptied(rows.filter((row) => row.live === 0).map((row) => row.id))
 }

@@ -2,8 +2,9 @@
 // '/' + base32upper(multihash), values Uint8Array. What is ours is that many go into one transaction.
 import { base32upper } from 'multiformats/bases/base32'
 import type { CID } from 'multiformats/cid'
-import { Database, keyRange, result, type DatabaseLoss } from '../catalog/database.ts'
+import { added, Database, keyRange, keysAmong, result, type DatabaseLoss } from '../catalog/database.ts'
 import { DatabaseError } from '../errors.ts'
+import { KEYS_READ_MIN } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 
@@ -45,7 +46,11 @@ export class BlockRecords {
   /** One boolean a key. */
   async hasMany(keys: readonly BlockKey[]): Promise<boolean[]> {
     if (keys.length === 0) return []
-    return this.#read((store) => Promise.all(keys.map(async (key) => (await result(store.getKey(key))) !== undefined)))
+    return this.#read(async (store) => {
+      if (keys.length < KEYS_READ_MIN) return Promise.all(keys.map(async (key) => (await result(store.getKey(key))) !== undefined))
+      const here = await keysAmong(store, keys)
+      return keys.map((key) => here.has(key))
+    })
   }
 
   /** Keys behind `after` in order, at most `limit`. */
@@ -60,13 +65,17 @@ export class BlockRecords {
     return this.#read((store) => result(store.count()))
   }
 
-  /** All of them or none, in one transaction. Answers which were not here before: another writer may have been first. */
-  async putMany(blocks: readonly { key: BlockKey; bytes: Bytes }[]): Promise<boolean[]> {
+  /**
+   * All of them or none, in one transaction. What is here is left as it is, but for those to `replace`. Answers which were not here before: another
+   * writer may have been first.
+   */
+  async putMany(blocks: readonly { key: BlockKey; bytes: Bytes }[], replace: ReadonlySet<BlockKey> = new Set()): Promise<boolean[]> {
     if (blocks.length === 0) return []
     return this.database.run(this.#store, 'readwrite', async (tx) => {
       const store = tx.objectStore(this.#store)
       return Promise.all(
         blocks.map(async ({ key, bytes }) => {
+          if (!replace.has(key)) return added(store, bytes, key)
           const before = result(store.getKey(key))
           const put = result(store.put(bytes, key))
           return (await Promise.all([before, put]))[0] === undefined

@@ -1,5 +1,6 @@
 // Whoever writes blocks: an owner of its own that names each batch before it is written, until a commit hands what it named to entries and pins.
 import type { CID } from 'multiformats/cid'
+import { result } from '../catalog/database.ts'
 import { newOwnerId } from '../catalog/owners.ts'
 import type { CatalogChange, Committed, KeptContent } from '../catalog/commit.ts'
 import type { Held } from '../catalog/locks.ts'
@@ -220,8 +221,14 @@ export class Writer implements BlockSink {
       await sealed?.catch(() => undefined)
       // One that fails is left to the next sweep: its owner ends here.
       await lanes?.drop(id).catch(() => undefined)
-      await packs.removeFile(id).catch(() => undefined)
     }
+    // A commit whose connection was lost may have been done all the same: then these files are needed.
+    const ids = this.#packs.map(({ id }) => id)
+    const rows = await this.#store.catalog.read(['packs'], (tx) =>
+      Promise.all(ids.map((id) => result<IDBValidKey | undefined>(tx.objectStore('packs').getKey(id)))),
+    )
+    const unneeded = ids.filter((_, index) => rows[index] === undefined)
+    for (const id of unneeded) await packs.removeFile(id).catch(() => undefined)
   }
 
   /** Names those that are here, and answers which of them lie whole. Those that don't are noted, so that the commit points at the new ones. */

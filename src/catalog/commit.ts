@@ -1,5 +1,5 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
-import { result } from './database.ts'
+import { added, result } from './database.ts'
 import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
 import { placePacks } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
@@ -86,21 +86,23 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
   }
   if (entry !== undefined) {
     const { existed, ...draft } = entry
-    const before = await result<EntryOwner | undefined>(owners.index('name').get([draft.filename, content.cid]))
-    if (before !== undefined) {
-      const { implicit, ...row } = before
-      const after: EntryOwner = { ...row, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
+    const row: EntryOwner = { ...draft, id: newOwnerId(), kind: 'entry', modified: now, lastUsed: now, replicas: [] }
+    const before =
+      existed !== true && (await added(owners, row))
+        ? row
+        : await result<EntryOwner | undefined>(owners.index('name').get([draft.filename, content.cid]))
+    if (before === row) {
+      putAll(row.id)
+      usage.files++
+      changes.push({ cid: content.cid, filename: draft.filename, kind: 'stored' })
+      kept = true
+    } else if (before !== undefined) {
+      const { implicit, ...rest } = before
+      const after: EntryOwner = { ...rest, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
       if (implicit !== undefined && draft.implicit !== undefined) after.implicit = implicit
       owners.put(after)
       putAll(before.id)
       changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
-      kept = true
-    } else if (existed !== true) {
-      const row: EntryOwner = { ...draft, id: newOwnerId(), kind: 'entry', modified: now, lastUsed: now, replicas: [] }
-      owners.add(row)
-      putAll(row.id)
-      usage.files++
-      changes.push({ cid: content.cid, filename: draft.filename, kind: 'stored' })
       kept = true
     }
   }

@@ -1,6 +1,6 @@
 // One IndexedDB database, opened so that nothing hangs: the events of the specification turned into promises and typed errors.
 import { ClosedError, DatabaseError, QuotaError, StorageError } from '../errors.ts'
-import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS, MARKS_READ_WHOLE } from '../limits.ts'
+import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS, KEYS_READ_FACTOR, KEYS_READ_MIN, MARKS_READ_WHOLE } from '../limits.ts'
 
 /** 'upgraded' costs nothing: the database is opened again at the next use. */
 export type DatabaseLoss = 'deleted' | 'terminated' | 'upgraded'
@@ -27,19 +27,41 @@ export function result<T>(request: IDBRequest<T>): Promise<T> {
   })
 }
 
-/** Which of the keys are in a store, or in a range of it, that mostly holds few: one request tells, and only where there are many is each looked up. */
+/**
+ * Which of the keys are in a store, or in a range of it, that may hold few: one request tells, and only where it holds more than a few times as many
+ * as are asked for is each looked up.
+ */
 export async function keysAmong<K extends string>(
   store: IDBObjectStore,
   keys: readonly K[],
   range: IDBKeyRange | null = null,
 ): Promise<Set<K>> {
-  const first = await result(store.getAllKeys(range, MARKS_READ_WHOLE + 1))
-  if (first.length <= MARKS_READ_WHOLE) {
+  const limit = Math.max(MARKS_READ_WHOLE, keys.length < KEYS_READ_MIN ? 0 : keys.length * KEYS_READ_FACTOR)
+  const first = await result(store.getAllKeys(range, limit + 1))
+  if (first.length <= limit) {
     const few = new Set(first)
     return new Set(few.size === 0 ? [] : keys.filter((key) => few.has(key)))
   }
   const found = await Promise.all(keys.map(async (key) => (await result(store.getKey(key))) !== undefined))
   return new Set(keys.filter((_, index) => found[index] === true))
+}
+
+/** Adds a value unless its key, or one in a unique index, is there: one request where a look-up first would take two. */
+export function added(store: IDBObjectStore, value: unknown, key?: IDBValidKey): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const request = store.add(value, key)
+    request.onsuccess = () => resolve(true)
+    request.onerror = (event) => {
+      if (request.error?.name !== 'ConstraintError') {
+        reject(request.error ?? new DOMException('request failed', 'UnknownError'))
+        return
+      }
+      // Must not abort the transaction.
+      event.preventDefault()
+      event.stopPropagation()
+      resolve(false)
+    }
+  })
 }
 
 /** Where a memory tier's transactions get their ranges from: IndexedDB takes none but its own implementation's. */

@@ -1,7 +1,7 @@
 // Rows of packs within a transaction: which file of leaves a block lies in, and how much of each file is still needed.
 import type { BlockKey } from '../blocks/blocks.ts'
 import type { Catalog } from './catalog.ts'
-import { keysAmong, result } from './database.ts'
+import { added, keysAmong, result } from './database.ts'
 import { addUsage } from './owners.ts'
 import type { PackedRow, PackRow, SealedPack } from './schema.ts'
 
@@ -125,6 +125,8 @@ export function examinePlaces(
 
 export async function placesIn(tx: IDBTransaction, blocks: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> {
   const packed = tx.objectStore('packed')
+  // Most are asked for where few are in packs, or none: then a request or two tell.
+  if (blocks.length >= FEW_ROWS && (await result(packed.getAllKeys(null, 1))).length === 0) return blocks.map(() => undefined)
   const found = new Map<BlockKey, PackedRow | undefined>()
   const looked = new Set<string>()
   for (let from = 0; from < blocks.length;) {
@@ -189,24 +191,6 @@ async function leavePacks(tx: IDBTransaction, left: ReadonlyMap<string, number>)
     }),
   )
   return emptied
-}
-
-/** Adds a row unless its key is there: one request where a look-up first would take two. */
-function added(store: IDBObjectStore, row: PackedRow): Promise<boolean> {
-  return new Promise((resolve, reject) => {
-    const request = store.add(row)
-    request.onsuccess = () => resolve(true)
-    request.onerror = (event) => {
-      if (request.error?.name !== 'ConstraintError') {
-        reject(request.error ?? new DOMException('request failed', 'UnknownError'))
-        return
-      }
-      // Must not abort the transaction.
-      event.preventDefault()
-      event.stopPropagation()
-      resolve(false)
-    }
-  })
 }
 
 function sumOf(left: ReadonlyMap<string, number>): number {
