@@ -1,7 +1,6 @@
 // What a storage is made of once it is open: databases, locks, blocks, and the channel to other tabs.
 import { LocalBlockstore, packsMissing } from './blocks/local-blockstore.ts'
 import { prepareHashing } from './blocks/hashing.ts'
-import { rewritePacks } from './blocks/pack-rewrite.ts'
 import { PackStore } from './blocks/pack-store.ts'
 import { sweepPacks } from './blocks/pack-sweep.ts'
 import { BlockRecords } from './blocks/records.ts'
@@ -173,7 +172,13 @@ export class Core {
   async rewritePacks(signal: AbortSignal): Promise<void> {
     const { packs } = this.store
     if (packs === undefined || !this.canFree) return
-    const work = this.#rewriting.then(() => rewritePacks(this.store, packs, signal))
+    const work = this.#rewriting.then(async () => {
+      // One row tells that there is nothing to do, which is so after most removals.
+      if ((await this.catalog.usage()).deadBytes === 0) return
+      // Where its code can't be loaded (offline), the next time will do.
+      const module = await import('./blocks/pack-rewrite.ts').catch(() => undefined)
+      await module?.rewritePacks(this.store, packs, signal)
+    })
     this.#rewriting = work.catch(() => undefined)
     await work
   }

@@ -24,8 +24,7 @@ const REWRITER = 'rewriter'
  */
 export async function rewritePacks(store: LocalBlockstore, packs: PackStore, signal: AbortSignal): Promise<void> {
   const lanes = await packs.lanes()
-  // One row tells that there is nothing to do, which is so after most removals.
-  if (lanes === undefined || (await store.catalog.usage()).deadBytes === 0) return
+  if (lanes === undefined) return
   const lock = await store.locks.own(REWRITER)
   if (lock === undefined) return
   try {

@@ -69,7 +69,7 @@ export class BlockRecords {
    * All of them or none, in one transaction. What is here is left as it is, but for those to `replace`. Answers which were not here before: another
    * writer may have been first.
    */
-  async putMany(blocks: readonly { key: BlockKey; bytes: Bytes }[], replace: ReadonlySet<BlockKey> = new Set()): Promise<boolean[]> {
+  async putMany(blocks: readonly { key: BlockKey; bytes: Bytes }[], replace: ReadonlySet<BlockKey>): Promise<boolean[]> {
     if (blocks.length === 0) return []
     return this.database.run(this.#store, 'readwrite', async (tx) => {
       const store = tx.objectStore(this.#store)

@@ -140,7 +140,7 @@ describe('the view of a session', () => {
     const guest = await block('guest')
     await view.put(guest.cid, guest.bytes)
     const [key] = await core.store.records.keys(undefined, 1)
-    await core.store.records.putMany([{ key: key ?? '', bytes: new TextEncoder().encode('guess') }])
+    await core.store.records.putMany([{ key: key ?? '', bytes: new TextEncoder().encode('guess') }], new Set([key ?? '']))
     await expect(bytesOf(view.get(guest.cid))).rejects.toMatchObject({ name: 'IntegrityError', cid: guest.cid.toString() })
     expect(await view.has(guest.cid)).toBe(false)
     await view.put(guest.cid, guest.bytes)

@@ -16,19 +16,22 @@ export function watchWrites(cacheDir: string): Writes {
   const counts = new Map<IDBTransaction, number>()
   let bytes = 0
   let packedBytes = 0
-  const original = Object.getOwnPropertyDescriptor(IDBObjectStore.prototype, 'put')!
-  const put = original.value as (this: IDBObjectStore, value: unknown, key?: IDBValidKey) => IDBRequest<IDBValidKey>
-  Object.defineProperty(IDBObjectStore.prototype, 'put', {
-    ...original,
-    value(this: IDBObjectStore, value: unknown, key?: IDBValidKey) {
-      const request = put.call(this, value, key)
-      if (this.transaction.db.name === database) {
-        counts.set(this.transaction, (counts.get(this.transaction) ?? 0) + 1)
-        // The whole buffer: that is what structured clone writes.
-        if (ArrayBuffer.isView(value)) bytes += value.buffer.byteLength
-      }
-      return request
-    },
+  const originals = (['put', 'add'] as const).map((method) => {
+    const original = Object.getOwnPropertyDescriptor(IDBObjectStore.prototype, method)!
+    const write = original.value as (this: IDBObjectStore, value: unknown, key?: IDBValidKey) => IDBRequest<IDBValidKey>
+    Object.defineProperty(IDBObjectStore.prototype, method, {
+      ...original,
+      value(this: IDBObjectStore, value: unknown, key?: IDBValidKey) {
+        const request = write.call(this, value, key)
+        if (this.transaction.db.name === database) {
+          counts.set(this.transaction, (counts.get(this.transaction) ?? 0) + 1)
+          // The whole buffer: that is what structured clone writes.
+          if (ArrayBuffer.isView(value)) bytes += value.buffer.byteLength
+        }
+        return request
+      },
+    })
+    return { method, original }
   })
   const post = Object.getOwnPropertyDescriptor(Worker.prototype, 'postMessage')!
   const postMessage = post.value as (this: Worker, message: unknown, transfer: Transferable[]) => void
@@ -50,7 +53,7 @@ export function watchWrites(cacheDir: string): Writes {
       return packedBytes
     },
     stop() {
-      Object.defineProperty(IDBObjectStore.prototype, 'put', original)
+      for (const { method, original } of originals) Object.defineProperty(IDBObjectStore.prototype, method, original)
       Object.defineProperty(Worker.prototype, 'postMessage', post)
     },
   }
