@@ -123,6 +123,9 @@ export const PORT_WINDOW_CHUNKS = 2
 /** File layouts kept in memory. One of a 1 GiB file takes about 100 kB. */
 export const LAYOUT_CACHE_ENTRIES = 64
 
+/** Places of blocks in packs kept in memory: those of 16 GiB of chunks, about 4 MB. */
+export const PLACES_CACHED = 16_384
+
 /** Milliseconds that a Helia node may take to stop before it is left behind. */
 export const STOP_TIMEOUT_MS = 5_000
 

@@ -32,21 +32,28 @@ async function read<T>(
 }
 
 export async function retrieve(operation: Operation, path: ContentPath, options: RetrieveOptions): Promise<Bytes | null> {
-  return read(operation, path, options, async ({ content, cid }) => {
-    const isPart = options.offset !== undefined || options.length !== undefined
-    const cache = isPart ? await layoutsFor(operation, cid) : undefined
-    const file = await openFile(content, cid, { signal: operation.signal, cache })
-    const reading = { ...readOptions(operation, file, options), cache }
-    const answer = await readInto(content, file, options.offset ?? 0, options.length, reading)
-    return { answer, whole: answer.byteLength === file.size }
-  })
+  return read(operation, path, options, ({ content, cid }) =>
+    withLayouts(operation, cid, async (cache) => {
+      const file = await openFile(content, cid, { signal: operation.signal, cache })
+      const reading = { ...readOptions(operation, file, options), cache }
+      const answer = await readInto(content, file, options.offset ?? 0, options.length, reading)
+      return { answer, whole: answer.byteLength === file.size }
+    }),
+  )
 }
 
-/** Layouts that were read, for the parts of a file; not for one whose root is not here any more. */
-async function layoutsFor({ core }: Operation, cid: CID): Promise<LayoutCache | undefined> {
-  if (core.layouts.get(cid) === undefined) return core.layouts
+/**
+ * Runs `work` with the layouts that were read before, unless the root of this one is not here any more: whether it is, is asked at the same time,
+ * and where not, `work` is done again without them.
+ */
+async function withLayouts<T>({ core }: Operation, cid: CID, work: (cache: LayoutCache | undefined) => Promise<T>): Promise<T> {
+  if (core.layouts.get(cid) === undefined) return work(core.layouts)
+  const answer = work(core.layouts)
+  answer.catch(() => undefined)
   const [isHere] = await core.store.hasKeys([blockKey(cid)])
-  return isHere === true ? core.layouts : undefined
+  if (isHere === true) return answer
+  await answer.catch(() => undefined)
+  return work(undefined)
 }
 
 /** A stream over what `open` makes of what the path names; null where that is nowhere. `end` is called when all is over. */
@@ -107,18 +114,22 @@ export async function blob(
   options: LookupOptions & { verify?: boolean; onProgress?: (progress: Progress) => void },
 ): Promise<Blob | null> {
   return read(operation, path, options, async ({ content, cid, parsed }) => {
-    const file = await openFile(content, cid, { signal: operation.signal })
-    const type = (await mediaTypeOf(operation, parsed.segments.length === 0 ? parsed.cid : cid)) ?? ''
-    const reading = readOptions(operation, file, { ...options, verify: true })
-    if (options.verify === true) {
-      // Everything is hashed first; what lies in packs is then handed out as it lies there.
+    const named = parsed.segments.length === 0 ? parsed.cid : cid
+    const type = mediaTypeOf(operation, named).then((known) => known ?? '')
+    type.catch(() => undefined)
+    return withLayouts(operation, cid, async (cache) => {
+      const file = await openFile(content, cid, { signal: operation.signal, cache })
+      const reading = readOptions(operation, file, { ...options, verify: true })
+      if (options.verify === true) {
+        // Everything is hashed first; what lies in packs is then handed out as it lies there.
+        const packed = await packedParts(operation.core.store, file, reading.signal)
+        if (packed !== undefined) for await (const piece of readRange(content, file, 0, undefined, reading)) void piece
+      }
       const packed = await packedParts(operation.core.store, file, reading.signal)
-      if (packed !== undefined) for await (const piece of readRange(content, file, 0, undefined, reading)) void piece
-    }
-    const packed = await packedParts(operation.core.store, file, reading.signal)
-    const answer =
-      packed === undefined ? await readBlob(content, file, type, reading) : await lazyBlob(content, file, type, packed, reading)
-    return { answer, whole: true }
+      const answer =
+        packed === undefined ? await readBlob(content, file, await type, reading) : await lazyBlob(content, file, await type, packed, reading)
+      return { answer, whole: true }
+    })
   })
 }
 

@@ -76,9 +76,14 @@ export class PackStore {
   async get(keys: readonly BlockKey[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
     const locate = async (blocks: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> =>
       (await this.locate(blocks)).map((row, index) => row ?? options.places?.get(blocks[index] ?? ''))
+    // What is remembered is read while the catalog is asked whether it still holds.
+    const guess = this.#catalog.places.guess(keys)
+    const guessed = guess === undefined ? undefined : this.#read(guess, options)
+    guessed?.catch(() => undefined)
     const rows = await locate(keys)
     if (rows.every((row) => row === undefined)) return keys.map(() => undefined)
-    const blocks = await this.#read(rows, options)
+    const isRight = guess?.every(({ pack, offset }, index) => pack === rows[index]?.pack && offset === rows[index].offset) === true
+    const blocks = isRight && guessed !== undefined ? await guessed : await this.#read(rows, options)
     // A pack that is gone was removed or rewritten since the look-up: what is there now says another.
     const lost = keys.filter((_, index) => rows[index] !== undefined && blocks[index] === undefined)
     if (lost.length === 0) return blocks

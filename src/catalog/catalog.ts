@@ -6,6 +6,7 @@ import { commitIn, type Commit, type Committed } from './commit.ts'
 import { Database, keyRange, keysAmong, result, type DatabaseLoss } from './database.ts'
 import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
+import { PlaceCache } from './place-cache.ts'
 import {
   CATALOG_FORMAT,
   lacksStores,
@@ -22,6 +23,7 @@ import {
 
 export class Catalog {
   readonly database: Database
+  readonly places: PlaceCache = new PlaceCache()
 
   constructor(name: string, factory: IDBFactory, onLost: (loss: DatabaseLoss) => void) {
     this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, check: checkReadable, onLost })

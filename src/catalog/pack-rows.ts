@@ -3,6 +3,7 @@ import type { BlockKey } from '../blocks/blocks.ts'
 import type { Catalog } from './catalog.ts'
 import { added, keysAmong, result } from './database.ts'
 import { addUsage } from './owners.ts'
+import type { PlaceCache } from './place-cache.ts'
 import type { PackedRow, PackRow, SealedPack } from './schema.ts'
 
 export interface Placed {
@@ -109,7 +110,7 @@ export async function dropPlaces(
  */
 export function placesOf(catalog: Catalog, blocks: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> {
   if (blocks.length === 0) return Promise.resolve([])
-  return catalog.read(['packed'], (tx) => placesIn(tx, blocks))
+  return catalog.read(['packs', 'packed'], (tx) => placesKnown(tx, blocks, catalog.places))
 }
 
 /** As placesOf, and which of the blocks are noted damaged. */
@@ -117,13 +118,45 @@ export function examinePlaces(
   catalog: Catalog,
   blocks: readonly BlockKey[],
 ): Promise<{ rows: (PackedRow | undefined)[]; damaged: ReadonlySet<BlockKey> }> {
-  return catalog.read(['packed', 'damaged'], async (tx) => {
-    const [rows, damaged] = await Promise.all([placesIn(tx, blocks), keysAmong(tx.objectStore('damaged'), blocks)])
+  return catalog.read(['packs', 'packed', 'damaged'], async (tx) => {
+    const [rows, damaged] = await Promise.all([
+      placesKnown(tx, blocks, catalog.places),
+      keysAmong(tx.objectStore('damaged'), blocks),
+    ])
     return { rows, damaged }
   })
 }
 
-export async function placesIn(tx: IDBTransaction, blocks: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> {
+/** As placesIn, with what the cache knows of it, and the cache learns the rest. The transaction covers `packs` too. */
+async function placesKnown(tx: IDBTransaction, blocks: readonly BlockKey[], cache: PlaceCache): Promise<(PackedRow | undefined)[]> {
+  const known = await cache.find(tx, blocks)
+  const unknown = blocks.filter((block) => !known.has(block))
+  if (unknown.length === 0) return blocks.map((block) => known.get(block))
+  const read = new Map<string, PackedRow[]>()
+  const rows = await placesIn(tx, unknown, (row) => {
+    const ofPack = read.get(row.pack)
+    if (ofPack === undefined) read.set(row.pack, [row])
+    else ofPack.push(row)
+  })
+  await Promise.all(
+    [...read].map(async ([pack, found]) => {
+      const row = await result<PackRow | undefined>(tx.objectStore('packs').get(pack))
+      if (row !== undefined) cache.add(pack, row.live, found)
+    }),
+  )
+  unknown.forEach((block, index) => {
+    const row = rows[index]
+    if (row !== undefined) known.set(block, row)
+  })
+  return blocks.map((block) => known.get(block))
+}
+
+/** `onRow` gets every row that was read, more than was asked for among them. */
+async function placesIn(
+  tx: IDBTransaction,
+  blocks: readonly BlockKey[],
+  onRow: (row: PackedRow) => void = () => undefined,
+): Promise<(PackedRow | undefined)[]> {
   const packed = tx.objectStore('packed')
   // Most are asked for where few are in packs, or none: then a request or two tell.
   if (blocks.length >= FEW_ROWS && (await result(packed.getAllKeys(null, 1))).length === 0) return blocks.map(() => undefined)
@@ -142,11 +175,15 @@ export async function placesIn(tx: IDBTransaction, blocks: readonly BlockKey[]):
       const page = blocks.slice(from, from + ROWS_TOGETHER)
       const rows = await Promise.all(page.map(async (key) => found.get(key) ?? result<PackedRow | undefined>(packed.get(key))))
       page.forEach((key, index) => found.set(key, rows[index]))
+      for (const one of rows) if (one !== undefined) onRow(one)
       from += page.length
       continue
     }
     looked.add(row.pack)
-    for (const one of await result<PackedRow[]>(packed.index('pack').getAll(row.pack))) found.set(one.block, one)
+    for (const one of await result<PackedRow[]>(packed.index('pack').getAll(row.pack))) {
+      found.set(one.block, one)
+      onRow(one)
+    }
   }
   return blocks.map((block) => found.get(block))
 }

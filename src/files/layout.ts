@@ -86,9 +86,12 @@ export async function openFile(source: BlockSource, cid: CID, options: LayoutOpt
   return { cid, size: node.size, root: node }
 }
 
+/** Parts that come together: one by one each would wait its turn with the event loop. */
+const PARTS_TOGETHER = 64
+
 /**
- * The parts of a range in order, read lazily: a node below the root is read when the range gets there. Parts may still be small trees of at
- * most a block's size; `fetchParts` takes those apart.
+ * The parts of a range in order, some at a time, read lazily: a node below the root is read when the range gets there. Parts may still be small
+ * trees of at most a block's size; `fetchParts` takes those apart.
  */
 export async function* partsOf(
   source: BlockSource,
@@ -96,7 +99,7 @@ export async function* partsOf(
   from: number,
   to: number,
   options: LayoutOptions,
-): AsyncGenerator<Part> {
+): AsyncGenerator<Part[]> {
   if (from < to) yield* below(source, layout.cid, layout.root, { from, to, depth: 0 }, options)
 }
 
@@ -106,19 +109,24 @@ async function* below(
   node: FileNode,
   range: { from: number; to: number; depth: number },
   options: LayoutOptions,
-): AsyncGenerator<Part> {
+): AsyncGenerator<Part[]> {
+  let parts: Part[] = []
   for (const part of directParts(cid, node, range.from, range.to, range.depth)) {
-    // What is larger than any leaf must be an inner node, and raw ones are leaves whatever their size.
-    if (part.own !== undefined || part.cid.code === RAW || part.size <= MAX_NETWORK_BLOCK_BYTES) {
-      yield part
-      continue
+    const isInner = part.own === undefined && part.cid.code !== RAW && part.size > MAX_NETWORK_BLOCK_BYTES
+    if (!isInner) parts.push(part)
+    if (parts.length > 0 && (isInner || parts.length >= PARTS_TOGETHER)) {
+      yield parts
+      parts = []
     }
+    // What is larger than any leaf must be an inner node, and raw ones are leaves whatever their size.
+    if (!isInner) continue
     const cached = options.cache?.get(part.cid)
     const child = cached ?? fileNode(part, await readNode(source, part.cid, options))
     if (child.size !== part.size) throw wrongSize(part, child.size)
     if (cached === undefined) remember(part.cid, child, options)
     yield* below(source, part.cid, child, part, options)
   }
+  if (parts.length > 0) yield parts
 }
 
 /** The content of each part, in order. Neighbours may be views of one buffer that nobody else holds; no byte of it is given twice. */
@@ -139,6 +147,7 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
         })
   const blocks = new Map([...wanted.keys()].map((key, index) => [key, answers[index]]))
   const given = new Set<string>()
+  const givenWhole = new Set<string>()
   const pieces: Bytes[] = []
   for (const part of parts) {
     if (part.own?.data !== undefined) {
@@ -162,8 +171,13 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
     const data = node.data ?? bytes
     const whole = part.from === 0 && part.to === data.byteLength
     // Whoever gets a piece may write into it or transfer it: a block goes out once as it is, else as a copy of what is wanted.
-    pieces.push(whole && !given.has(key) ? data : copied(data, part))
+    const goesOut = whole && !given.has(key)
+    pieces.push(goesOut ? data : copied(data, part))
     given.add(key)
+    if (goesOut) givenWhole.add(key)
+  }
+  for (const [key, bytes] of blocks) {
+    if (bytes !== undefined && !givenWhole.has(key) && bytes.byteLength === bytes.buffer.byteLength) options.pool?.give(bytes.buffer)
   }
   return pieces
 }

@@ -46,17 +46,19 @@ export async function* readAhead(
   }
 }
 
-async function* windowsOf(parts: AsyncIterable<Part>): AsyncGenerator<Part[], void, undefined> {
+async function* windowsOf(lists: AsyncIterable<Part[]>): AsyncGenerator<Part[], void, undefined> {
   let [window, bytes, limit] = [[] as Part[], 0, FIRST_WINDOW_BYTES]
-  for await (const part of parts) {
-    if (window.length > 0 && (bytes + part.size > limit || window.length >= READ_WINDOW_BLOCKS)) {
-      yield window
-      limit = Math.min(limit * 2, READ_WINDOW_BYTES)
-      window = []
-      bytes = 0
+  for await (const parts of lists) {
+    for (const part of parts) {
+      if (window.length > 0 && (bytes + part.size > limit || window.length >= READ_WINDOW_BLOCKS)) {
+        yield window
+        limit = Math.min(limit * 2, READ_WINDOW_BYTES)
+        window = []
+        bytes = 0
+      }
+      window.push(part)
+      bytes += part.size
     }
-    window.push(part)
-    bytes += part.size
   }
   if (window.length > 0) yield window
 }

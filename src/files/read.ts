@@ -3,7 +3,7 @@ import type { CID } from 'multiformats/cid'
 import type { BlockSource } from '../blocks/blocks.ts'
 import { BufferPool } from '../blocks/buffer-pool.ts'
 import { NotSupportedError } from '../errors.ts'
-import { PACK_RUN_BYTES, POOLED_RUNS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, PACK_RUN_BYTES, POOLED_RUNS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
 import { partsOf, type FileLayout, type LayoutOptions } from './layout.ts'
@@ -13,6 +13,9 @@ export { LayoutCache, openFile, type FileLayout, type LayoutOptions } from './la
 
 /** Leaves of one window of leavesOf: as many as one node of the profile links to. */
 const LEAVES_PER_LOOK_UP = 1024
+
+/** Chunks that small ranges are taken from, read into over and over. */
+const CHUNKS: BufferPool = new BufferPool(CHUNK_SIZE_BYTES, POOLED_RUNS)
 
 export interface ReadOptions extends LayoutOptions {
   /** Called with the bytes read so far. */
@@ -77,7 +80,7 @@ export async function readInto(
 ): Promise<Bytes> {
   const [from, to] = clamp(layout, offset, length)
   const result = allocate(to - from)
-  const pool = new BufferPool(PACK_RUN_BYTES, POOLED_RUNS)
+  const pool = to - from > CHUNK_SIZE_BYTES ? new BufferPool(PACK_RUN_BYTES, POOLED_RUNS) : CHUNKS
   let bytes = 0
   for await (const pieces of readAhead(source, layout, from, to, { ...options, pool })) {
     for (const piece of pieces) {
@@ -103,10 +106,12 @@ export interface Leaf {
 export async function* leavesOf(source: BlockSource, layout: FileLayout, options: LayoutOptions): AsyncGenerator<Leaf[], void, undefined> {
   let window: Leaf[] = []
   let at = 0
-  for await (const part of partsOf(source, layout, 0, layout.size, options)) {
-    const length = part.to - part.from
-    window.push({ cid: part.cid, from: at, to: at + length, whole: part.own === undefined && part.from === 0 && part.to === part.size })
-    at += length
+  for await (const parts of partsOf(source, layout, 0, layout.size, options)) {
+    for (const part of parts) {
+      const length = part.to - part.from
+      window.push({ cid: part.cid, from: at, to: at + length, whole: part.own === undefined && part.from === 0 && part.to === part.size })
+      at += length
+    }
     if (window.length < LEAVES_PER_LOOK_UP) continue
     yield window
     window = []

@@ -22,6 +22,7 @@ type Directory = FileSystemDirectoryHandle
 /** Every method answers as for an empty folder where there is none, and rejects where the private file system can't be reached. */
 export class PackDirectory {
   readonly folder: Folder
+  #known: Directory | undefined
 
   constructor(folder: Folder) {
     this.folder = folder
@@ -41,9 +42,15 @@ export class PackDirectory {
 
   /** The pack as a File, which reads nothing yet. @throws NotFoundError */
   async file(pack: string): Promise<File> {
-    const directory = await this.#open()
-    if (directory === undefined) throw new DOMException(`there is no pack ${pack}`, 'NotFoundError')
-    return (await directory.getFileHandle(pack)).getFile()
+    try {
+      if (this.#known !== undefined) return await (await this.#known.getFileHandle(pack)).getFile()
+    } catch (error) {
+      // The folder may have been deleted and made anew since it was looked up.
+      if (!isNamed(error, 'NotFoundError')) throw error
+    }
+    this.#known = await this.#open()
+    if (this.#known === undefined) throw new DOMException(`there is no pack ${pack}`, 'NotFoundError')
+    return (await this.#known.getFileHandle(pack)).getFile()
   }
 
   /** False where somebody has it open. */

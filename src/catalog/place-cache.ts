@@ -1,0 +1,73 @@
+// Where blocks lie, kept in memory: what packs hold only ever gets less, and what their rows say is needed of them tells whether it did.
+import type { BlockKey } from '../blocks/blocks.ts'
+import { PLACES_CACHED } from '../limits.ts'
+import { result } from './database.ts'
+import type { PackedRow, PackRow } from './schema.ts'
+
+interface CachedPack {
+  /** As the pack's row said when these places were read. */
+  live: number
+  places: Map<BlockKey, PackedRow>
+}
+
+/** Places that were read from the catalog, by packs; those used least recently leave first. */
+export class PlaceCache {
+  readonly #packs = new Map<string, CachedPack>()
+  readonly #packOf = new Map<BlockKey, string>()
+
+  /** What is remembered, which may be over by now; undefined unless that is something of every block. */
+  guess(blocks: readonly BlockKey[]): PackedRow[] | undefined {
+    const rows = blocks.flatMap((block) => this.#place(block) ?? [])
+    return rows.length === blocks.length && rows.length > 0 ? rows : undefined
+  }
+
+  /** Places that still hold: one request a pack. The transaction covers `packs`. */
+  async find(tx: IDBTransaction, blocks: readonly BlockKey[]): Promise<Map<BlockKey, PackedRow>> {
+    const found = new Map<BlockKey, PackedRow>()
+    const rows = blocks.flatMap((block) => this.#place(block) ?? [])
+    const packs = [...new Set(rows.map((row) => row.pack))]
+    const current = await Promise.all(packs.map((pack) => result<PackRow | undefined>(tx.objectStore('packs').get(pack))))
+    packs.forEach((pack, index) => {
+      const cached = this.#packs.get(pack)
+      if (cached === undefined || current[index]?.live === cached.live) return
+      this.#drop(pack)
+    })
+    for (const row of rows) if (this.#packs.has(row.pack)) found.set(row.block, row)
+    for (const pack of packs) this.#use(pack)
+    return found
+  }
+
+  /** Remembers rows of one pack. `live` is what the pack's row says in the same transaction. */
+  add(pack: string, live: number, rows: readonly PackedRow[]): void {
+    if (rows.length > PLACES_CACHED) return
+    if (this.#packs.get(pack)?.live !== live) this.#drop(pack)
+    const cached = this.#packs.get(pack) ?? { live, places: new Map<BlockKey, PackedRow>() }
+    this.#packs.set(pack, cached)
+    for (const row of rows) {
+      cached.places.set(row.block, row)
+      this.#packOf.set(row.block, pack)
+    }
+    this.#use(pack)
+    for (const oldest of this.#packs.keys()) {
+      if (this.#packOf.size <= PLACES_CACHED) return
+      this.#drop(oldest)
+    }
+  }
+
+  #place(block: BlockKey): PackedRow | undefined {
+    const pack = this.#packOf.get(block)
+    return pack === undefined ? undefined : this.#packs.get(pack)?.places.get(block)
+  }
+
+  #use(pack: string): void {
+    const cached = this.#packs.get(pack)
+    if (cached === undefined) return
+    this.#packs.delete(pack)
+    this.#packs.set(pack, cached)
+  }
+
+  #drop(pack: string): void {
+    for (const block of this.#packs.get(pack)?.places.keys() ?? []) if (this.#packOf.get(block) === pack) this.#packOf.delete(block)
+    this.#packs.delete(pack)
+  }
+}
