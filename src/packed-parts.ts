@@ -1,11 +1,9 @@
 // Which of a file lies in packs, for a Blob that reads nothing: slices of packs, and between them what lies elsewhere.
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
-import { RAW } from './blocks/links.ts'
 import { MissingBlockError, type BlockKey } from './blocks/blocks.ts'
-import { blockKey } from './blocks/records.ts'
 import type { PackedRow } from './catalog/schema.ts'
 import { IntegrityError } from './errors.ts'
-import { leavesOf, type FileLayout } from './files/read.ts'
+import { leavesOf, leavesOfRoot, type FileLayout, type Leaf } from './files/read.ts'
 
 export interface PackedParts {
   /**
@@ -14,6 +12,8 @@ export interface PackedParts {
    * @throws NotFoundError where a pack is gone by now
    */
   open(readElse: (from: number, to: number) => Promise<Blob>): Promise<{ parts: Blob[]; locks: string[] }>
+  /** Lets go of what was looked at. After this there is nothing to open. */
+  close(): void
 }
 
 interface Segment {
@@ -32,8 +32,8 @@ export async function holdPlaces(
   if (packs === undefined || file.root.children.count === 0) return undefined
   const places = new Map<BlockKey, PackedRow>()
   try {
-    for await (const window of leavesOf(store, file, { signal })) {
-      const rows = await packs.locate(window.map(({ cid }) => blockKey(cid)))
+    for await (const window of windowsOf(store, file, signal)) {
+      const rows = await packs.locate(window.map(({ key }) => key))
       for (const row of rows) if (row !== undefined) places.set(row.block, row)
     }
   } catch (error) {
@@ -50,12 +50,16 @@ export async function packedParts(store: LocalBlockstore, file: FileLayout, sign
   if (packs === undefined || file.root.children.count === 0) return undefined
   const segments: Segment[] = []
   const locks = new Set<string>()
+  const files = packs.files()
   try {
-    for await (const window of leavesOf(store, file, { signal })) {
-      const rows = await packs.locate(window.map(({ cid }) => blockKey(cid)))
-      for (const [index, { cid, from, to, whole }] of window.entries()) {
+    for await (const window of windowsOf(store, file, signal)) {
+      const keys = window.map(({ key }) => key)
+      // What is remembered is opened while the catalog is asked whether it still holds.
+      packs.openGuessed(keys, files)
+      const rows = await packs.locate(keys)
+      for (const [index, { from, to, whole }] of window.entries()) {
         const row = rows[index]
-        const isPacked = row !== undefined && whole && cid.code === RAW && row.length === to - from
+        const isPacked = row !== undefined && whole && row.length === to - from
         const last = segments.at(-1)
         const joins = last !== undefined && last.rows.length > 0 === isPacked
         if (!joins) segments.push({ from, to, rows: isPacked ? [row] : [] })
@@ -66,24 +70,39 @@ export async function packedParts(store: LocalBlockstore, file: FileLayout, sign
       }
     }
   } catch (error) {
+    files.release()
     // A node is missing or damaged: whoever reads asks the network, or says so.
     if (error instanceof MissingBlockError || error instanceof IntegrityError) return undefined
     throw error
   }
-  if (segments.every((segment) => segment.rows.length === 0)) return undefined
+  if (segments.every((segment) => segment.rows.length === 0)) {
+    files.release()
+    return undefined
+  }
   return {
+    close: () => files.release(),
     async open(readElse) {
       const parts: Blob[] = []
-      for (const { from, to, rows } of segments) {
-        if (rows.length === 0) {
-          parts.push(await readElse(from, to))
-          continue
+      try {
+        for (const { from, to, rows } of segments) {
+          if (rows.length === 0) {
+            parts.push(await readElse(from, to))
+            continue
+          }
+          const slices = await packs.slices(rows, files)
+          parts.push(...slices.parts)
+          for (const lock of slices.locks) locks.add(lock)
         }
-        const slices = await packs.slices(rows)
-        parts.push(...slices.parts)
-        for (const lock of slices.locks) locks.add(lock)
+      } finally {
+        files.release()
       }
       return { parts, locks: [...locks] }
     },
   }
+}
+
+async function* windowsOf(store: LocalBlockstore, file: FileLayout, signal: AbortSignal): AsyncGenerator<Leaf[], void, undefined> {
+  const leaves = leavesOfRoot(file)
+  if (leaves === undefined) return yield* leavesOf(store, file, { signal })
+  yield leaves
 }

@@ -32,8 +32,9 @@ async function read<T>(
 }
 
 export async function retrieve(operation: Operation, path: ContentPath, options: RetrieveOptions): Promise<Bytes | null> {
+  const isPart = options.offset !== undefined || options.length !== undefined
   return read(operation, path, options, ({ content, cid }) =>
-    withLayouts(operation, cid, async (cache) => {
+    withLayouts(operation, cid, isPart, async (cache) => {
       const file = await openFile(content, cid, { signal: operation.signal, cache })
       const reading = { ...readOptions(operation, file, options), cache }
       const answer = await readInto(content, file, options.offset ?? 0, options.length, reading)
@@ -43,11 +44,16 @@ export async function retrieve(operation: Operation, path: ContentPath, options:
 }
 
 /**
- * Runs `work` with the layouts that were read before, unless the root of this one is not here any more: whether it is, is asked at the same time,
- * and where not, `work` is done again without them.
+ * Runs `work` with the layouts that were read before, where it `may` use them, unless the root of this one is not here any more: whether it is, is
+ * asked at the same time, and where not, `work` is done again without them.
  */
-async function withLayouts<T>({ core }: Operation, cid: CID, work: (cache: LayoutCache | undefined) => Promise<T>): Promise<T> {
-  if (core.layouts.get(cid) === undefined) return work(core.layouts)
+async function withLayouts<T>(
+  { core }: Operation,
+  cid: CID,
+  may: boolean,
+  work: (cache: LayoutCache | undefined) => Promise<T>,
+): Promise<T> {
+  if (!may || core.layouts.get(cid) === undefined) return work(may ? core.layouts : undefined)
   const answer = work(core.layouts)
   answer.catch(() => undefined)
   const [isHere] = await core.store.hasKeys([blockKey(cid)])
@@ -117,17 +123,20 @@ export async function blob(
     const named = parsed.segments.length === 0 ? parsed.cid : cid
     const type = mediaTypeOf(operation, named).then((known) => known ?? '')
     type.catch(() => undefined)
-    return withLayouts(operation, cid, async (cache) => {
+    return withLayouts(operation, cid, options.verify !== true, async (cache) => {
       const file = await openFile(content, cid, { signal: operation.signal, cache })
       const reading = readOptions(operation, file, { ...options, verify: true })
       if (options.verify === true) {
         // Everything is hashed first; what lies in packs is then handed out as it lies there.
         const packed = await packedParts(operation.core.store, file, reading.signal)
+        packed?.close()
         if (packed !== undefined) for await (const piece of readRange(content, file, 0, undefined, reading)) void piece
       }
       const packed = await packedParts(operation.core.store, file, reading.signal)
       const answer =
-        packed === undefined ? await readBlob(content, file, await type, reading) : await lazyBlob(content, file, await type, packed, reading)
+        packed === undefined
+          ? await readBlob(content, file, await type, reading)
+          : await lazyBlob(content, file, await type, packed, reading)
       return { answer, whole: true }
     })
   })

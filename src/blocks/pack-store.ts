@@ -23,6 +23,12 @@ interface ReadingOptions {
   places?: ReadonlyMap<BlockKey, PackedRow> | undefined
 }
 
+export interface PackFiles {
+  /** @throws NotFoundError */
+  get(pack: string): Promise<File>
+  release(): void
+}
+
 /** Takes the bytes of a block in place of those that were given away. */
 type Exchange = (block: BlockKey, bytes: Bytes) => void
 
@@ -57,6 +63,8 @@ export class PackStore {
     this.#lanes = lanes
     void lanes.then((settled) => {
       this.#settled = settled
+      // What the first reading would wait for. Where it fails, that one says so.
+      this.directory.prepare().catch(() => undefined)
     })
   }
 
@@ -78,11 +86,11 @@ export class PackStore {
       (await this.locate(blocks)).map((row, index) => row ?? options.places?.get(blocks[index] ?? ''))
     // What is remembered is read while the catalog is asked whether it still holds.
     const guess = this.#catalog.places.guess(keys)
-    const guessed = guess === undefined ? undefined : this.#read(guess, options)
+    const guessed = guess.length === keys.length ? this.#read(guess, options) : undefined
     guessed?.catch(() => undefined)
     const rows = await locate(keys)
     if (rows.every((row) => row === undefined)) return keys.map(() => undefined)
-    const isRight = guess?.every(({ pack, offset }, index) => pack === rows[index]?.pack && offset === rows[index].offset) === true
+    const isRight = guess.every(({ pack, offset }, index) => pack === rows[index]?.pack && offset === rows[index].offset)
     const blocks = isRight && guessed !== undefined ? await guessed : await this.#read(rows, options)
     // A pack that is gone was removed or rewritten since the look-up: what is there now says another.
     const lost = keys.filter((_, index) => rows[index] !== undefined && blocks[index] === undefined)
@@ -166,15 +174,42 @@ export class PackStore {
     return rows.map(({ block }, at) => isSame(stored[at]?.bytes, blocks.get(block)))
   }
 
+  /** Begins to open those packs in which blocks lie as far as is remembered, which may be over by now. */
+  openGuessed(keys: readonly BlockKey[], files: PackFiles): void {
+    for (const pack of new Set(this.#catalog.places.guess(keys).map((row) => row.pack))) void files.get(pack)
+  }
+
+  /** Files of packs, each opened once and kept until `release` is called. */
+  files(): PackFiles {
+    const opened = new Map<string, Promise<File>>()
+    const releases: (() => void)[] = []
+    const open = async (pack: string): Promise<File> => {
+      releases.push(this.#use(pack))
+      await this.#open.get(pack)?.lock
+      return this.directory.file(pack)
+    }
+    return {
+      get(pack) {
+        const file = opened.get(pack) ?? open(pack)
+        opened.set(pack, file)
+        file.catch(() => undefined)
+        return file
+      },
+      release() {
+        for (const release of releases) release()
+      },
+    }
+  }
+
   /** Parts of a Blob over rows, neighbours as one, and the locks that keep them. @throws NotFoundError where a pack is gone */
-  async slices(rows: readonly PackedRow[]): Promise<{ parts: Blob[]; locks: string[] }> {
+  async slices(rows: readonly PackedRow[], files: PackFiles): Promise<{ parts: Blob[]; locks: string[] }> {
     const packs = [...new Set(rows.map((row) => row.pack))]
+    const opened = new Map(await Promise.all(packs.map(async (pack) => [pack, await files.get(pack)] as const)))
     const locks = packs.map((pack) => this.#locks.packName(pack))
     await Promise.all(locks.map(holdForLife))
-    const files = new Map(await Promise.all(packs.map(async (pack) => [pack, await this.directory.file(pack)] as const)))
     const parts: Blob[] = []
     for (const run of runsOf(rows, Number.POSITIVE_INFINITY, false)) {
-      const [file, end] = [files.get(run.pack), run.at + run.rows.reduce((sum, { length }) => sum + length, 0)]
+      const [file, end] = [opened.get(run.pack), run.at + run.rows.reduce((sum, { length }) => sum + length, 0)]
       if (file === undefined || file.size < end) throw new DOMException(`pack ${run.pack} is short`, 'NotFoundError')
       parts.push(file.slice(run.at, end))
     }

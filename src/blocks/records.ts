@@ -9,7 +9,11 @@ import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 
 export function blockKey(cid: CID): BlockKey {
-  return `/${base32upper.encoder.encode(cid.multihash.bytes)}`
+  return multihashKey(cid.multihash.bytes)
+}
+
+export function multihashKey(multihash: Uint8Array): BlockKey {
+  return `/${base32upper.encoder.encode(multihash)}`
 }
 
 /** The multihash of a key. */

@@ -107,9 +107,11 @@ export class Catalog {
   }
 
   /** The one transaction after which something is stored. Answers what changed, for the events. */
-  commit(commit: Commit): Promise<Committed> {
+  async commit(commit: Commit): Promise<Committed> {
     const packs: StoreName[] = commit.packs.length > 0 ? ['packs', 'packed', 'damaged'] : []
-    return this.write(['owners', 'references', ...packs], (tx) => commitIn(tx, commit))
+    const committed = await this.write(['owners', 'references', ...packs], (tx) => commitIn(tx, commit))
+    for (const { pack, live, rows } of committed.places) this.places.add(pack, live, rows)
+    return committed
   }
 
   /** As write, for what leads to freeing: a full disk must allow it, so the reserve is given up first where there is no room. */

@@ -1,7 +1,7 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
 import { added, result } from './database.ts'
 import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
-import { placePacks } from './pack-rows.ts'
+import { placePacks, type Placed } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
 import { HELD, UNHELD, type Added, type EntryOwner, type PinOwner, type Reference, type SealedPack, type Usage } from './schema.ts'
 
@@ -39,6 +39,7 @@ export interface Committed {
   unused: string[]
   /** Packs of others in which nothing is needed any more. */
   emptied: string[]
+  places: Placed['places']
 }
 
 export interface CatalogChange {
@@ -60,13 +61,13 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
       if (kept[index] === true) for (const { blocks } of content.references) for (const block of blocks) needed.add(block)
     })
   }
-  const { blocks, bytes, deadBytes, unused, emptied } = await placePacks(tx, commit.packs, (block) => needed.has(block))
+  const { blocks, bytes, deadBytes, ...placed } = await placePacks(tx, commit.packs, (block) => needed.has(block))
   if (commit.writer !== undefined) await endPending(tx, commit.writer, leftovers)
   await addUsage(tx, usage)
   // Apart, since what others counted anew meanwhile did not count these.
   await addUsage(tx, { blocks, bytes, deadBytes, files: 0 })
   await addPinnedBytes(tx, usage.pinnedBytes)
-  return { changes, leftovers, unused, emptied }
+  return { changes, leftovers, ...placed }
 }
 
 type CommitUsage = Pick<Usage, 'files'> & { pinnedBytes: number }

@@ -15,6 +15,8 @@ export interface Placed {
   unused: string[]
   /** Packs, other than these, in which nothing is needed any more. */
   emptied: string[]
+  /** For the cache, once the transaction is complete. */
+  places: { pack: string; live: number; rows: PackedRow[] }[]
 }
 
 /**
@@ -22,7 +24,7 @@ export interface Placed {
  * covers `packs`, `packed` and `damaged`.
  */
 export async function placePacks(tx: IDBTransaction, sealed: readonly SealedPack[], isKept: (block: BlockKey) => boolean): Promise<Placed> {
-  const placed: Placed = { blocks: 0, bytes: 0, deadBytes: 0, unused: [], emptied: [] }
+  const placed: Placed = { blocks: 0, bytes: 0, deadBytes: 0, unused: [], emptied: [], places: [] }
   if (sealed.length === 0) return placed
   const blocks = sealed.flatMap((pack) => pack.places.map((place) => place.block))
   const damaged = await keysAmong(tx.objectStore('damaged'), blocks)
@@ -52,6 +54,8 @@ export async function placePacks(tx: IDBTransaction, sealed: readonly SealedPack
     }
     placed.deadBytes += pack.bytes - live
     tx.objectStore('packs').put({ id: pack.id, bytes: pack.bytes, live } satisfies PackRow)
+    const rows = pack.places.flatMap((place, index) => (answers[index] === true ? { ...place, pack: pack.id } : []))
+    placed.places.push({ pack: pack.id, live, rows })
   }
   placed.emptied = await leavePacks(tx, left)
   placed.deadBytes += sumOf(left)
@@ -119,10 +123,7 @@ export function examinePlaces(
   blocks: readonly BlockKey[],
 ): Promise<{ rows: (PackedRow | undefined)[]; damaged: ReadonlySet<BlockKey> }> {
   return catalog.read(['packs', 'packed', 'damaged'], async (tx) => {
-    const [rows, damaged] = await Promise.all([
-      placesKnown(tx, blocks, catalog.places),
-      keysAmong(tx.objectStore('damaged'), blocks),
-    ])
+    const [rows, damaged] = await Promise.all([placesKnown(tx, blocks, catalog.places), keysAmong(tx.objectStore('damaged'), blocks)])
     return { rows, damaged }
   })
 }

@@ -15,26 +15,28 @@ export class PlaceCache {
   readonly #packs = new Map<string, CachedPack>()
   readonly #packOf = new Map<BlockKey, string>()
 
-  /** What is remembered, which may be over by now; undefined unless that is something of every block. */
-  guess(blocks: readonly BlockKey[]): PackedRow[] | undefined {
-    const rows = blocks.flatMap((block) => this.#place(block) ?? [])
-    return rows.length === blocks.length && rows.length > 0 ? rows : undefined
+  /** What is remembered, which may be over by now. */
+  guess(blocks: readonly BlockKey[]): PackedRow[] {
+    const rows: PackedRow[] = []
+    for (const block of blocks) {
+      const row = this.#place(block)
+      if (row !== undefined) rows.push(row)
+    }
+    return rows
   }
 
   /** Places that still hold: one request a pack. The transaction covers `packs`. */
   async find(tx: IDBTransaction, blocks: readonly BlockKey[]): Promise<Map<BlockKey, PackedRow>> {
-    const found = new Map<BlockKey, PackedRow>()
-    const rows = blocks.flatMap((block) => this.#place(block) ?? [])
-    const packs = [...new Set(rows.map((row) => row.pack))]
+    const found = new Map(this.guess(blocks).map((row) => [row.block, row]))
+    const packs = [...new Set([...found.values()].map((row) => row.pack))]
+    const lives = packs.map((pack) => this.#packs.get(pack)?.live)
     const current = await Promise.all(packs.map((pack) => result<PackRow | undefined>(tx.objectStore('packs').get(pack))))
-    packs.forEach((pack, index) => {
-      const cached = this.#packs.get(pack)
-      if (cached === undefined || current[index]?.live === cached.live) return
-      this.#drop(pack)
-    })
-    for (const row of rows) if (this.#packs.has(row.pack)) found.set(row.block, row)
-    for (const pack of packs) this.#use(pack)
-    return found
+    const over = new Set(packs.filter((_, index) => current[index]?.live !== lives[index]))
+    for (const pack of packs) {
+      if (over.has(pack)) this.#drop(pack)
+      else this.#use(pack)
+    }
+    return over.size === 0 ? found : new Map([...found].filter(([, row]) => !over.has(row.pack)))
   }
 
   /** Remembers rows of one pack. `live` is what the pack's row says in the same transaction. */

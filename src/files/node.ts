@@ -94,6 +94,13 @@ export class Children {
     return CID.decode(this.#cids.subarray(this.#cidEnds[index - 1] ?? 0, this.#cidEnds[index]))
   }
 
+  /** The multihash of a child that is a raw block, whose CID of version 1 says so in its first two bytes. */
+  rawMultihash(index: number): Uint8Array | undefined {
+    const start = this.#cidEnds[index - 1] ?? 0
+    if (this.#cids[start] !== 1 || this.#cids[start + 1] !== RAW) return undefined
+    return this.#cids.subarray(start + 2, this.#cidEnds[index])
+  }
+
   /** The first child whose content ends beyond `offset`. */
   find(offset: number): number {
     let [low, high] = [0, this.count]

@@ -1,7 +1,8 @@
 // Ranges of a file: as pieces, as one array, as a stream.
-import type { CID } from 'multiformats/cid'
-import type { BlockSource } from '../blocks/blocks.ts'
+import type { BlockKey, BlockSource } from '../blocks/blocks.ts'
 import { BufferPool } from '../blocks/buffer-pool.ts'
+import { RAW } from '../blocks/links.ts'
+import { blockKey, multihashKey } from '../blocks/records.ts'
 import { NotSupportedError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, PACK_RUN_BYTES, POOLED_RUNS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
@@ -94,11 +95,12 @@ export async function readInto(
   return result
 }
 
-/** A place of a file's content: bytes `from` to `to` are in that block, all of it where `whole`. */
+/** A place of a file's content: bytes `from` to `to` are in that block. */
 export interface Leaf {
-  cid: CID
+  key: BlockKey
   from: number
   to: number
+  /** The block is raw, and all of it is meant. */
   whole: boolean
 }
 
@@ -107,16 +109,29 @@ export async function* leavesOf(source: BlockSource, layout: FileLayout, options
   let window: Leaf[] = []
   let at = 0
   for await (const parts of partsOf(source, layout, 0, layout.size, options)) {
-    for (const part of parts) {
-      const length = part.to - part.from
-      window.push({ cid: part.cid, from: at, to: at + length, whole: part.own === undefined && part.from === 0 && part.to === part.size })
-      at += length
+    for (const { cid, from, to, size, own } of parts) {
+      const whole = own === undefined && cid.code === RAW && from === 0 && to === size
+      window.push({ key: blockKey(cid), from: at, to: (at += to - from), whole })
     }
     if (window.length < LEAVES_PER_LOOK_UP) continue
     yield window
     window = []
   }
   if (window.length > 0) yield window
+}
+
+/** The same of a file whose root links to raw leaves alone, as one of up to a thousand chunks does; undefined for any other. */
+export function leavesOfRoot({ root }: FileLayout): Leaf[] | undefined {
+  const { children } = root
+  if (root.dataSize > 0 || children.count > LEAVES_PER_LOOK_UP) return undefined
+  const leaves: Leaf[] = []
+  for (let index = 0; index < children.count; index++) {
+    const multihash = children.rawMultihash(index)
+    if (multihash === undefined) return undefined
+    const [from, to] = [children.startOf(index), children.endOf(index)]
+    if (from < to) leaves.push({ key: multihashKey(multihash), from, to, whole: true })
+  }
+  return leaves
 }
 
 /** The range as a stream that reads only what is pulled and two windows ahead. An error of the reading errors it; cancelling ends the reading. */

@@ -40,6 +40,11 @@ export class PackDirectory {
     return names
   }
 
+  /** Looks the folder up, so that the first file comes sooner. */
+  async prepare(): Promise<void> {
+    this.#known ??= await this.#open()
+  }
+
   /** The pack as a File, which reads nothing yet. @throws NotFoundError */
   async file(pack: string): Promise<File> {
     try {
