@@ -4,8 +4,8 @@ import { MissingBlockError, type BlockSource } from './blocks/blocks.ts'
 import { blockKey } from './blocks/records.ts'
 import { answerStream, type AnswerStream } from './answer-stream.ts'
 import { QuotaError } from './errors.ts'
-import { exportCar } from './files/car.ts'
 import { listDirectory } from './files/directory.ts'
+import { loadCar } from './files/load-car.ts'
 import { openFile, readInto, readRange, type FileLayout, type LayoutCache } from './files/read.ts'
 import { withFound, type Found } from './found.ts'
 import { entriesOf } from './catalog/entries.ts'
@@ -213,6 +213,7 @@ export async function car(
     const [root] = await content.getMany([cid], { signal: operation.signal })
     if (root === undefined) throw new MissingBlockError(cid)
     const report = onProgress === undefined ? {} : { onProgress: (bytes: number) => onProgress({ bytes, phase: 'retrieve' }) }
+    const { exportCar } = await loadCar()
     const reader = exportCar(content, cid, { signal: operation.signal, ...report }).getReader()
     const next = async (): Promise<Bytes | undefined> => (await reader.read()).value
     return { next, stop: () => reader.cancel(), isWhole: () => true }

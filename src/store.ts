@@ -5,8 +5,8 @@ import type { EntryDraft, KeptContent } from './catalog/commit.ts'
 import { describeHere, nameHere } from './naming.ts'
 import { follow } from './network/abort.ts'
 import { CarError, InvalidSourceError } from './errors.ts'
-import { importCarBlocks } from './files/car.ts'
 import { importDirectory, importFile } from './files/import.ts'
+import { loadCar } from './files/load-car.ts'
 import { iterated } from './files/pieces.ts'
 import { checkSource, sourceMediaType, sourceSize } from './files/source.ts'
 import { checkOptions, type Operation } from './operation.ts'
@@ -77,6 +77,7 @@ export async function storeDirectory(
 export async function importCar(operation: Operation, source: Source, options: StoreOptions): Promise<string[]> {
   return write(operation, async (writer) => {
     const total = sourceSize(source)
+    const { importCarBlocks } = await loadCar()
     const { roots } = await importCarBlocks(source, writer, {
       signal: operation.signal,
       onProgress: (bytes: number) => options.onProgress?.({ bytes, ...(total === undefined ? {} : { total }), phase: 'store' }),
