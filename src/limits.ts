@@ -28,9 +28,15 @@ export const MAX_NAME_BYTES = 255
 export const WRITE_BATCH_BYTES: number = 16 * MIB
 export const WRITE_BATCH_BLOCKS = 2048
 
-/** Bytes read ahead of whoever consumes a stream, and blocks of one read transaction. */
+/** Bytes of one window of a reading into one array, and blocks of one read transaction. */
 export const READ_WINDOW_BYTES: number = 16 * MIB
 export const READ_WINDOW_BLOCKS = 64
+
+/**
+ * The same for a stream, whose consumer keeps what it is given: measured, each MiB on its way costs two of memory at the peak, and larger windows
+ * gain no speed.
+ */
+export const STREAM_WINDOW_BYTES: number = 4 * MIB
 
 /** Bytes of leaves from which a file's leaves go into packs: below, the records of one transaction are as fast and need no file. */
 export const PACK_MIN_BYTES: number = 4 * MIB
@@ -39,7 +45,7 @@ export const PACK_MIN_BYTES: number = 4 * MIB
 export const PACK_MAX_BYTES: number = 256 * MIB
 
 /** Bytes of leaves that are looked up and written to a pack together. */
-export const PACK_BATCH_BYTES: number = 8 * MIB
+export const PACK_BATCH_BYTES: number = 4 * MIB
 
 /** Bytes of batches on their way into a pack, behind the one that is filled. */
 export const PACK_BATCHES_IN_FLIGHT = 2
@@ -48,7 +54,7 @@ export const PACK_BATCHES_IN_FLIGHT = 2
 export const POOLED_RUNS = 8
 
 /** Buffers of chunks that are kept for another use: as many as are under way at once. */
-export const POOLED_CHUNKS = 24
+export const POOLED_CHUNKS = 16
 
 /** Bytes after which a pack is pushed to the disk while it is written, so that sealing it has little left to wait for. */
 export const PACK_FLUSH_BYTES: number = 64 * MIB

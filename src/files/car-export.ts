@@ -6,7 +6,7 @@ import { MissingBlockError, type BlockSource } from '../blocks/blocks.ts'
 import { IDENTITY } from '../blocks/hashing.ts'
 import { linksOf, type Link } from '../blocks/links.ts'
 import { LimitError } from '../errors.ts'
-import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH, READ_WINDOW_BLOCKS, READ_WINDOW_BYTES } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH, READ_WINDOW_BLOCKS, STREAM_WINDOW_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { streamOf } from './read.ts'
 import { blockId } from './walk.ts'
@@ -94,7 +94,7 @@ function windowOf(next: Open, open: readonly Open[], given: ReadonlySet<string>,
     const id = blockId(candidate.cid)
     if (given.has(id) || ready.has(id) || window.has(id)) continue
     bytes += candidate.bytes ?? CHUNK_SIZE_BYTES
-    if (bytes > READ_WINDOW_BYTES) break
+    if (bytes > STREAM_WINDOW_BYTES) break
     window.set(id, candidate.cid)
   }
   return window

@@ -4,7 +4,7 @@ import { BufferPool } from '../blocks/buffer-pool.ts'
 import { RAW } from '../blocks/links.ts'
 import { blockKey, multihashKey } from '../blocks/records.ts'
 import { NotSupportedError } from '../errors.ts'
-import { CHUNK_SIZE_BYTES, PACK_RUN_BYTES, POOLED_RUNS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, PACK_RUN_BYTES, POOLED_RUNS, READ_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
 import { partsOf, type FileLayout, type LayoutOptions } from './layout.ts'
@@ -57,7 +57,7 @@ export async function* readRange(
 ): AsyncGenerator<Bytes, void, undefined> {
   const [from, to] = clamp(layout, offset, length)
   let bytes = 0
-  for await (const pieces of readAhead(source, layout, from, to, options)) {
+  for await (const pieces of readAhead(source, layout, from, to, STREAM_WINDOW_BYTES, options)) {
     for (const piece of owning(pieces)) {
       bytes += piece.byteLength
       options.onProgress?.(bytes)
@@ -83,7 +83,7 @@ export async function readInto(
   const result = allocate(to - from)
   const pool = to - from > CHUNK_SIZE_BYTES ? new BufferPool(PACK_RUN_BYTES, POOLED_RUNS) : CHUNKS
   let bytes = 0
-  for await (const pieces of readAhead(source, layout, from, to, { ...options, pool })) {
+  for await (const pieces of readAhead(source, layout, from, to, READ_WINDOW_BYTES, { ...options, pool })) {
     for (const piece of pieces) {
       result.set(piece, bytes)
       bytes += piece.byteLength

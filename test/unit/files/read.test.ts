@@ -12,7 +12,7 @@ import { describe, expect, it } from 'vitest'
 import { MissingBlockError } from '../../../src/blocks/blocks.ts'
 import { importFile } from '../../../src/files/import.ts'
 import { checkRange, LayoutCache, openFile, readInto, readRange, toStream, type ReadOptions } from '../../../src/files/read.ts'
-import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH, READ_WINDOW_BYTES } from '../../../src/limits.ts'
+import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH, STREAM_WINDOW_BYTES } from '../../../src/limits.ts'
 import type { Bytes } from '../../../src/types.ts'
 import { build, put, putDirectory, putFile, putSymlink, type Shape } from './dags.ts'
 import { collect, concat, MemoryBlocks, readAll, settle, vectorBytes, vectorPieces } from './memory-blocks.ts'
@@ -237,7 +237,7 @@ describe('what is read', () => {
     for (let taken = 0; taken < 40; taken++) {
       await iterator.next()
       await settle(3)
-      expect(blocks.askedCount - taken).toBeLessThanOrEqual((2 * READ_WINDOW_BYTES) / MIB)
+      expect(blocks.askedCount - taken).toBeLessThanOrEqual((2 * STREAM_WINDOW_BYTES) / MIB)
     }
     await iterator.return()
     const before = blocks.askedCount
@@ -256,7 +256,7 @@ describe('what is read', () => {
     const reader = stream.getReader()
     await reader.read()
     await settle(50)
-    expect(blocks.askedCount).toBeLessThanOrEqual((2 * READ_WINDOW_BYTES) / MIB)
+    expect(blocks.askedCount).toBeLessThanOrEqual((2 * STREAM_WINDOW_BYTES) / MIB)
     await reader.cancel()
     const before = blocks.askedCount
     await settle()
