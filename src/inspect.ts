@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { canLink } from './blocks/links.ts'
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { holdersOf, listEntries, type Listing } from './catalog/entries.ts'
+import { referenceOfRaw } from './catalog/raw-blocks.ts'
 import { SIZE_IN_RECORD, type EntryOwner, type Reference } from './catalog/schema.ts'
 import type { Core } from './core.ts'
 import { InvalidOptionsError } from './errors.ts'
@@ -83,6 +84,8 @@ async function describe(core: Core, listings: readonly Listing[]): Promise<FileI
 
 /** What was whole when it was stored is told by its own records; of a part, other entries and pins of the content may tell more. */
 async function referencesOfEntry(core: Core, tx: IDBTransaction, entry: EntryOwner): Promise<Reference[]> {
+  const raw = referenceOfRaw(entry)
+  if (raw !== undefined) return [raw]
   const own = entry.complete ? await core.catalog.referencesIn(tx, entry.id) : []
   return own.length > 0 && reachesAll(own) ? own : core.catalog.referencesOfContent(tx, entry.cid)
 }

@@ -1,24 +1,17 @@
 // Blocks as records of one IndexedDB database, laid out as blockstore-idb does it: database and object store of one name, keys
 // '/' + base32upper(multihash), values Uint8Array. What is ours is that many go into one transaction.
-import { base32upper } from 'multiformats/bases/base32'
 import type { CID } from 'multiformats/cid'
 import { added, Database, keyRange, keysAmong, result, type DatabaseLoss } from '../catalog/database.ts'
+import { multihashKey } from '../catalog/raw-blocks.ts'
 import { DatabaseError } from '../errors.ts'
 import { KEYS_READ_MIN } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 
+export { keyMultihash, multihashKey } from '../catalog/raw-blocks.ts'
+
 export function blockKey(cid: CID): BlockKey {
   return multihashKey(cid.multihash.bytes)
-}
-
-export function multihashKey(multihash: Uint8Array): BlockKey {
-  return `/${base32upper.encoder.encode(multihash)}`
-}
-
-/** The multihash of a key. */
-export function keyMultihash(key: BlockKey): Uint8Array {
-  return base32upper.decoder.decode(key.slice(1))
 }
 
 export class BlockRecords {

@@ -3,6 +3,7 @@ import { addUsage, ownedBy } from '../catalog/owners.ts'
 import { dropPlaces, placesOf } from '../catalog/pack-rows.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { keyRange, keysAmong, result } from '../catalog/database.ts'
+import { rawCid } from '../catalog/raw-blocks.ts'
 import type { PendingOwner, Reference } from '../catalog/schema.ts'
 import { LEAF_WINDOW_BLOCKS, REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
@@ -230,10 +231,12 @@ async function unneeded(
     if (owner !== undefined) removals.add(owner)
     const marked = foreign ? new Set<BlockKey>() : await keysAmong(tx.objectStore('foreign'), keys)
     const named = tx.objectStore('references').index('blocks')
+    const contents = tx.objectStore('owners').index('content')
     const needed = async (key: BlockKey): Promise<boolean> => {
       if (marked.has(key)) return true
       const few = (await result(named.getAllKeys(key, 8))) as [string, string][]
       if (few.some(([id]) => !removals.has(id))) return true
+      if ((await result(contents.getKey(rawCid(key)))) !== undefined) return true
       if (few.length < 8) return false
       const all = (await result(named.getAllKeys(key))) as [string, string][]
       return all.some(([id]) => !removals.has(id))

@@ -7,11 +7,13 @@ import { Database, keyRange, keysAmong, result, type DatabaseLoss } from './data
 import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
 import { PlaceCache } from './place-cache.ts'
+import { isRaw, RAW_CIDS, rawCid, referenceOfRaw } from './raw-blocks.ts'
 import {
   CATALOG_FORMAT,
   lacksStores,
   upgradeCatalog,
   type Added,
+  type EntryOwner,
   type Format,
   type Owner,
   type PackRow,
@@ -92,9 +94,10 @@ export class Catalog {
     const work = async (tx: IDBTransaction): Promise<number> => {
       const references = tx.objectStore('references')
       const named = references.index('blocks')
-      const strangers = await Promise.all(
-        [...here].map(async (block) => ((await result(named.getKey(block))) === undefined ? block : undefined)),
-      )
+      const contents = tx.objectStore('owners').index('content')
+      const isNamed = async (block: BlockKey): Promise<boolean> =>
+        (await result(named.getKey(block))) !== undefined || (await result(contents.getKey(rawCid(block)))) !== undefined
+      const strangers = await Promise.all([...here].map(async (block) => ((await isNamed(block)) ? undefined : block)))
       for (const block of strangers) if (block !== undefined) tx.objectStore('foreign').put(1, block)
       if (!first) await mustLive(tx, owner)
       // A session's record says when it was last used.
@@ -211,13 +214,25 @@ export class Catalog {
       result(owners.index('pin').getAllKeys(keyRange(tx, [cid], [cid, []]))),
     ])
     const each = await Promise.all([...entries, ...pins].map((id) => this.referencesIn(tx, id as string)))
-    return [...new Map(each.flat().map((reference) => [reference.node, reference])).values()]
+    const [first] = entries
+    const raw = first === undefined || !isRaw(cid) ? undefined : await result<EntryOwner | undefined>(owners.get(first))
+    const own = raw === undefined ? undefined : referenceOfRaw(raw)
+    return [...new Map([...each.flat(), ...(own === undefined ? [] : [own])].map((reference) => [reference.node, reference])).values()]
   }
 
   /** Every block that any owner names and that is not foreign, with its length where a record tells. */
   namedSizes(): Promise<Map<BlockKey, number>> {
-    return this.read(['references', 'foreign'], async (tx) => {
+    return this.read(['owners', 'references', 'foreign'], async (tx) => {
       const sizes = new Map<BlockKey, number>()
+      const contents = tx.objectStore('owners').index('content')
+      const [from, to] = RAW_CIDS
+      for (let range = keyRange(tx, from, to); ;) {
+        const page = await result<EntryOwner[]>(contents.getAll(range, 256))
+        for (const { node, own } of page.flatMap((entry) => referenceOfRaw(entry) ?? [])) sizes.set(node, own)
+        const last = page.at(-1)
+        if (last === undefined || page.length < 256) break
+        range = keyRange(tx, last.cid, to, true)
+      }
       const references = tx.objectStore('references')
       for (let page = await result<Reference[]>(references.getAll(null, 256)); page.length > 0;) {
         for (const { blocks, sizes: lengths } of page) {
@@ -247,10 +262,11 @@ export class Catalog {
       Promise.all(
         blocks.map(async (block) => {
           const keys = (await result(tx.objectStore('references').index('blocks').getAllKeys(block))) as [string, string][]
-          const owners = await Promise.all(
-            [...new Set(keys.map(([owner]) => owner))].map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))),
-          )
-          return owners.filter((owner): owner is Owner => owner !== undefined && owner.kind !== 'removal')
+          const entries = await result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(rawCid(block)))
+          const named = new Set(keys.map(([owner]) => owner))
+          for (const { id } of entries) named.delete(id)
+          const owners = await Promise.all([...named].map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))))
+          return [...entries, ...owners].filter((owner): owner is Owner => owner !== undefined && owner.kind !== 'removal')
         }),
       ),
     )

@@ -3,6 +3,7 @@ import { added, result } from './database.ts'
 import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
 import { placePacks, type Placed } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
+import { isRaw } from './raw-blocks.ts'
 import { HELD, UNHELD, type Added, type EntryOwner, type PinOwner, type Reference, type SealedPack, type Usage } from './schema.ts'
 
 export type EntryDraft = Omit<EntryOwner, 'id' | 'kind' | 'modified' | 'lastUsed' | 'replicas'>
@@ -79,6 +80,9 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
   const putAll = (owner: string): void => {
     for (const reference of content.references) references.put({ ...reference, owner })
   }
+  const putForEntry = (owner: string): void => {
+    if (!isRaw(content.cid)) putAll(owner)
+  }
   let kept = false
   let { entry } = content
   if (entry?.implicit !== undefined && (await result(owners.index('content').getKey(content.cid))) !== undefined) {
@@ -93,7 +97,7 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
         ? row
         : await result<EntryOwner | undefined>(owners.index('name').get([draft.filename, content.cid]))
     if (before === row) {
-      putAll(row.id)
+      putForEntry(row.id)
       usage.files++
       changes.push({ cid: content.cid, filename: draft.filename, kind: 'stored' })
       kept = true
@@ -102,7 +106,7 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
       const after: EntryOwner = { ...rest, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
       if (implicit !== undefined && draft.implicit !== undefined) after.implicit = implicit
       owners.put(after)
-      putAll(before.id)
+      putForEntry(before.id)
       changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
       kept = true
     }

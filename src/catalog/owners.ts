@@ -1,6 +1,7 @@
 // Rows of owners within a transaction: their references, their end, and the usage that goes with it.
 import { DatabaseError } from '../errors.ts'
 import { keyRange, result } from './database.ts'
+import { referenceOfRaw } from './raw-blocks.ts'
 import type { Owner, PendingOwner, Usage } from './schema.ts'
 
 /**
@@ -35,6 +36,8 @@ export async function endPending(tx: IDBTransaction, id: string, leftovers: bool
   const row = await result<Owner | undefined>(owners.get(id))
   if (row === undefined) return
   if (leftovers) {
+    const reference = row.kind === 'entry' ? referenceOfRaw(row) : undefined
+    if (reference !== undefined) tx.objectStore('references').put(reference)
     owners.put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
   } else {
     owners.delete(id)

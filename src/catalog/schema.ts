@@ -58,7 +58,8 @@ export interface PendingOwner extends OwnerBase {
 export type Owner = EntryOwner | PinOwner | PendingOwner
 
 /**
- * What an owner says of one node (or of one batch of a writer): the node's block and those it links to. `sizes` are bytes of each block in `blocks`,
+ * What an owner says of one node (or of one batch of a writer): the node's block and those it links to. An entry of one raw block has none: its CID
+ * names that block. `sizes` are bytes of each block in `blocks`,
  * or one of the two marks below. `own` is bytes of file content inside the node itself.
  */
 export interface Reference {

@@ -1,14 +1,12 @@
-// The code of CARs, loaded where one is asked for: most pages never do, and its codecs are a tenth of the whole.
+// The code of CARs, loaded where one is asked for: most pages never do.
 import { StorageError } from '../errors.ts'
+import type * as Car from './car.ts'
 
 /** @throws StorageError where it can't be loaded */
-export function loadCar(): Promise<typeof import('./car.ts')> {
+export function loadCar(): Promise<typeof Car> {
   return import('./car.ts').catch((cause: unknown) => {
-    throw new StorageError(
-      "the code that reads and writes CARs could not be loaded: go online, or make it part of the application's cache",
-      {
-        cause,
-      },
-    )
+    throw new StorageError("the code that reads and writes CARs could not be loaded: go online, or keep it in the application's cache", {
+      cause,
+    })
   })
 }

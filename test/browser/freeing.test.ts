@@ -190,6 +190,30 @@ describe('nothing needed is freed', () => {
     expect(await countAll(name)).toEqual(NOTHING)
   })
 
+  it('by deleting a file that holds a content of one block as a leaf, which is no stranger to anybody', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const [leaf, rest] = [randomBytes(MIB, 13), randomBytes(5 * MIB, 14)]
+    const content = await storage.store(leaf, { filename: 'one' })
+    expect(await storage.store(leaf, { filename: 'two' })).toBe(content)
+    const file = await storage.store([leaf, rest])
+    expect((await countAll(name)).foreign).toBe(0)
+    await storage.delete(file)
+    await storage.delete(content, { filename: 'one' })
+    await storage.gc()
+    expect(await countAll(name)).toMatchObject({ blocks: 1, owners: 1, foreign: 0 })
+    expect(same(await storage.retrieve(content), leaf)).toBe(true)
+    // A removal that has not come to it frees nothing that was stored again meanwhile.
+    const deleted = storage.delete(content)
+    const again = storage.store(leaf, { pin: true })
+    await Promise.allSettled([deleted, again])
+    await storage.gc()
+    const left = await storage.listFiles()
+    expect(await storage.retrieve(content)).toEqual(left.length === 0 ? null : leaf)
+    await storage.delete(content, { force: true })
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
   it('by deleting what another is just storing again or importing', async () => {
     const name = freshName()
     const [one, two] = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]
@@ -437,6 +461,21 @@ describe('everything unneeded is freed', () => {
     expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 6, files: 1 })
     await storage.delete(kept)
     expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 0, bytes: 0, files: 0 })
+  })
+
+  it('after a writer was killed, and the usage tells contents of one block as well', async () => {
+    const name = freshName()
+    const storage = localStorageOf({ cacheDir: name })
+    const sizes = [3, 1000, MIB]
+    for (const [index, size] of sizes.entries()) await storage.store(randomBytes(size, 40 + index), { filename: `${index}` })
+    await storage.store(randomBytes(3, 40), { filename: 'the same again' })
+    await killWriter(name)
+    await localStorageOf({ cacheDir: name }).gc()
+    const { usage } = await storage.getBackendStatus()
+    expect(usage).toMatchObject({ blocks: 3, bytes: 3 + 1000 + MIB, files: 4 })
+    expect((await storage.listFiles()).map((file) => [file.state, file.localBytes])).toEqual([...sizes, 3].map((size) => ['whole', size]))
+    for (const { cid } of await storage.listFiles()) await storage.delete(cid)
+    expect(await countAll(name)).toEqual(NOTHING)
   })
 
   it('when a storage is closed while it stores', async () => {

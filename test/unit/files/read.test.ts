@@ -370,7 +370,7 @@ describe('a block that is missing or damaged', () => {
       for await (const piece of readRange(blocks, await openFile(blocks, cid))) bytes += piece.byteLength
     })()
     await expect(reading).rejects.toMatchObject({ name: 'MissingBlockError' })
-    expect(bytes).toBe(30 * MIB)
+    expect(bytes).toBe(27 * MIB)
   })
 
   it('as the root', async () => {

@@ -1,0 +1,42 @@
+// Keys of blocks, and contents of one raw block: their entries name it by their CID, which is in an index already, and by no reference.
+import { base32upper } from 'multiformats/bases/base32'
+import { CID } from 'multiformats/cid'
+import * as Digest from 'multiformats/hashes/digest'
+import type { BlockKey } from '../blocks/blocks.ts'
+import type { EntryOwner, Reference } from './schema.ts'
+
+const RAW = 0x55
+const IDENTITY = 0x00
+
+/** How a raw CID of version 1 begins in base32: 16 bits of 80. */
+const RAW_BEGINNING = /^bafk[q-z2-7]/
+
+/** Lower and upper bound of raw CIDs in the index of contents. */
+export const RAW_CIDS: readonly [string, string] = ['bafk', 'bafl']
+
+export function multihashKey(multihash: Uint8Array): BlockKey {
+  return `/${base32upper.encoder.encode(multihash)}`
+}
+
+/** The multihash of a key. */
+export function keyMultihash(key: BlockKey): Uint8Array {
+  return base32upper.decoder.decode(key.slice(1))
+}
+
+export function isRaw(cid: string): boolean {
+  return RAW_BEGINNING.test(cid)
+}
+
+/** The CID under which a block is a content of its own. */
+export function rawCid(block: BlockKey): string {
+  return CID.createV1(RAW, Digest.decode(keyMultihash(block))).toString()
+}
+
+/** What an entry of one raw block would say in a reference; undefined for any other, and for one that is in its CID. */
+export function referenceOfRaw({ id, cid, size }: EntryOwner): Reference | undefined {
+  if (!isRaw(cid)) return undefined
+  const { multihash } = CID.parse(cid)
+  if (multihash.code === IDENTITY) return undefined
+  const key = multihashKey(multihash.bytes)
+  return { owner: id, node: key, blocks: [key], sizes: [size], own: size }
+}
