@@ -53,6 +53,9 @@ export const PACK_BATCHES_IN_FLIGHT = 2
 /** Buffers of runs that a reader keeps for another use: as many as two windows take. */
 export const POOLED_RUNS = 8
 
+/** Chunks that are kept for small ranges to be read into: as many as are commonly asked for at once. They stay while the page does. */
+export const POOLED_RANGES = 2
+
 /** Buffers of chunks that are kept for another use: as many as are under way at once. */
 export const POOLED_CHUNKS = 16
 

@@ -12,7 +12,7 @@ export interface PackedParts {
    * @throws NotFoundError where a pack is gone by now
    */
   open(readElse: (from: number, to: number) => Promise<Blob>): Promise<{ parts: Blob[]; locks: string[] }>
-  /** Lets go of what was looked at. After this there is nothing to open. */
+  /** To be called at the end: lets go of the packs, which what was opened keeps by locks of its own. */
   close(): void
 }
 
@@ -83,18 +83,14 @@ export async function packedParts(store: LocalBlockstore, file: FileLayout, sign
     close: () => files.release(),
     async open(readElse) {
       const parts: Blob[] = []
-      try {
-        for (const { from, to, rows } of segments) {
-          if (rows.length === 0) {
-            parts.push(await readElse(from, to))
-            continue
-          }
-          const slices = await packs.slices(rows, files)
-          parts.push(...slices.parts)
-          for (const lock of slices.locks) locks.add(lock)
+      for (const { from, to, rows } of segments) {
+        if (rows.length === 0) {
+          parts.push(await readElse(from, to))
+          continue
         }
-      } finally {
-        files.release()
+        const slices = await packs.slices(rows, files)
+        parts.push(...slices.parts)
+        for (const lock of slices.locks) locks.add(lock)
       }
       return { parts, locks: [...locks] }
     },

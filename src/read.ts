@@ -133,11 +133,15 @@ export async function blob(
         if (packed !== undefined) for await (const piece of readRange(content, file, 0, undefined, reading)) void piece
       }
       const packed = await packedParts(operation.core.store, file, reading.signal)
-      const answer =
-        packed === undefined
-          ? await readBlob(content, file, await type, reading)
-          : await lazyBlob(content, file, await type, packed, reading)
-      return { answer, whole: true }
+      try {
+        const answer =
+          packed === undefined
+            ? await readBlob(content, file, await type, reading)
+            : await lazyBlob(content, file, await type, packed, reading)
+        return { answer, whole: true }
+      } finally {
+        packed?.close()
+      }
     })
   })
 }

@@ -1,18 +1,15 @@
 // Rewriting: what is needed of a pack that is mostly dead is copied into a new one, so that its file can go.
-import { CID } from 'multiformats/cid'
-import * as Digest from 'multiformats/hashes/digest'
 import { result } from '../catalog/database.ts'
 import { endPending, mustLive, newOwnerId } from '../catalog/owners.ts'
 import { movePlaces, packsOf, rowsOfPack } from '../catalog/pack-rows.ts'
+import { rawCid } from '../catalog/raw-blocks.ts'
 import type { PackedRow, PendingOwner, SealedPack } from '../catalog/schema.ts'
 import { QuotaError, StorageError } from '../errors.ts'
 import { PACK_BATCH_BYTES } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
-import { RAW } from './links.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { packError } from './pack-errors.ts'
 import type { PackStore } from './pack-store.ts'
-import { keyMultihash } from './records.ts'
 
 /** Whose lock is held by the one context that rewrites. */
 const REWRITER = 'rewriter'
@@ -84,7 +81,7 @@ async function copyRows(
     await lanes.create(copy)
     const sealed: SealedPack = { id: copy, bytes: 0, places: [] }
     for (const batch of batchesOf(rows)) {
-      const cids = batch.map(({ block }) => CID.createV1(RAW, Digest.decode(keyMultihash(block))))
+      const cids = batch.map(({ block }) => rawCid(block))
       const { blocks } = await store.examine(cids, { signal })
       const buffers: ArrayBuffer[] = []
       batch.forEach(({ block }, index) => {

@@ -236,7 +236,7 @@ async function unneeded(
       if (marked.has(key)) return true
       const few = (await result(named.getAllKeys(key, 8))) as [string, string][]
       if (few.some(([id]) => !removals.has(id))) return true
-      if ((await result(contents.getKey(rawCid(key)))) !== undefined) return true
+      if ((await result(contents.getKey(rawCid(key).toString()))) !== undefined) return true
       if (few.length < 8) return false
       const all = (await result(named.getAllKeys(key))) as [string, string][]
       return all.some(([id]) => !removals.has(id))

@@ -96,7 +96,7 @@ export class Catalog {
       const named = references.index('blocks')
       const contents = tx.objectStore('owners').index('content')
       const isNamed = async (block: BlockKey): Promise<boolean> =>
-        (await result(named.getKey(block))) !== undefined || (await result(contents.getKey(rawCid(block)))) !== undefined
+        (await result(named.getKey(block))) !== undefined || (await result(contents.getKey(rawCid(block).toString()))) !== undefined
       const strangers = await Promise.all([...here].map(async (block) => ((await isNamed(block)) ? undefined : block)))
       for (const block of strangers) if (block !== undefined) tx.objectStore('foreign').put(1, block)
       if (!first) await mustLive(tx, owner)
@@ -262,7 +262,7 @@ export class Catalog {
       Promise.all(
         blocks.map(async (block) => {
           const keys = (await result(tx.objectStore('references').index('blocks').getAllKeys(block))) as [string, string][]
-          const entries = await result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(rawCid(block)))
+          const entries = await result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(rawCid(block).toString()))
           const named = new Set(keys.map(([owner]) => owner))
           for (const { id } of entries) named.delete(id)
           const owners = await Promise.all([...named].map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))))

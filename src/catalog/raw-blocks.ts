@@ -28,8 +28,8 @@ export function isRaw(cid: string): boolean {
 }
 
 /** The CID under which a block is a content of its own. */
-export function rawCid(block: BlockKey): string {
-  return CID.createV1(RAW, Digest.decode(keyMultihash(block))).toString()
+export function rawCid(block: BlockKey): CID {
+  return CID.createV1(RAW, Digest.decode(keyMultihash(block)))
 }
 
 /** What an entry of one raw block would say in a reference; undefined for any other, and for one that is in its CID. */

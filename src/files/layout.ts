@@ -112,13 +112,13 @@ async function* below(
 ): AsyncGenerator<Part[]> {
   let parts: Part[] = []
   for (const part of directParts(cid, node, range.from, range.to, range.depth)) {
+    // What is larger than any leaf must be an inner node, and raw ones are leaves whatever their size.
     const isInner = part.own === undefined && part.cid.code !== RAW && part.size > MAX_NETWORK_BLOCK_BYTES
     if (!isInner) parts.push(part)
-    if (parts.length > 0 && (isInner || parts.length >= PARTS_TOGETHER)) {
+    if (parts.length >= (isInner ? 1 : PARTS_TOGETHER)) {
       yield parts
       parts = []
     }
-    // What is larger than any leaf must be an inner node, and raw ones are leaves whatever their size.
     if (!isInner) continue
     const cached = options.cache?.get(part.cid)
     const child = cached ?? fileNode(part, await readNode(source, part.cid, options))
@@ -146,8 +146,7 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
           places: options.places,
         })
   const blocks = new Map([...wanted.keys()].map((key, index) => [key, answers[index]]))
-  const given = new Set<string>()
-  const givenWhole = new Set<string>()
+  const goneOut = new Set<string>()
   const pieces: Bytes[] = []
   for (const part of parts) {
     if (part.own?.data !== undefined) {
@@ -171,13 +170,12 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
     const data = node.data ?? bytes
     const whole = part.from === 0 && part.to === data.byteLength
     // Whoever gets a piece may write into it or transfer it: a block goes out once as it is, else as a copy of what is wanted.
-    const goesOut = whole && !given.has(key)
+    const goesOut = whole && !goneOut.has(key)
     pieces.push(goesOut ? data : copied(data, part))
-    given.add(key)
-    if (goesOut) givenWhole.add(key)
+    if (goesOut) goneOut.add(key)
   }
   for (const [key, bytes] of blocks) {
-    if (bytes !== undefined && !givenWhole.has(key) && bytes.byteLength === bytes.buffer.byteLength) options.pool?.give(bytes.buffer)
+    if (bytes !== undefined && !goneOut.has(key) && bytes.byteLength === bytes.buffer.byteLength) options.pool?.give(bytes.buffer)
   }
   return pieces
 }

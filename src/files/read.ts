@@ -4,7 +4,7 @@ import { BufferPool } from '../blocks/buffer-pool.ts'
 import { RAW } from '../blocks/links.ts'
 import { blockKey, multihashKey } from '../blocks/records.ts'
 import { NotSupportedError } from '../errors.ts'
-import { CHUNK_SIZE_BYTES, PACK_RUN_BYTES, POOLED_RUNS, READ_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, PACK_RUN_BYTES, POOLED_RANGES, POOLED_RUNS, READ_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
 import { partsOf, type FileLayout, type LayoutOptions } from './layout.ts'
@@ -16,7 +16,7 @@ export { LayoutCache, openFile, type FileLayout, type LayoutOptions } from './la
 const LEAVES_PER_LOOK_UP = 1024
 
 /** Chunks that small ranges are taken from, read into over and over. */
-const CHUNKS: BufferPool = new BufferPool(CHUNK_SIZE_BYTES, POOLED_RUNS)
+const CHUNKS: BufferPool = new BufferPool(CHUNK_SIZE_BYTES, POOLED_RANGES)
 
 export interface ReadOptions extends LayoutOptions {
   /** Called with the bytes read so far. */

@@ -1,13 +1,12 @@
 // Helia is a guest: the view of the blocks that it runs over. A session of its own owns every block it puts or is told is here;
 // what others own it neither lists nor deletes.
 import type { Blockstore } from 'interface-blockstore'
-import { CID } from 'multiformats/cid'
-import * as raw from 'multiformats/codecs/raw'
-import * as Digest from 'multiformats/hashes/digest'
+import type { CID } from 'multiformats/cid'
 import { Batches } from '../blocks/batches.ts'
 import type { BlockKey } from '../blocks/blocks.ts'
 import type { LocalBlockstore } from '../blocks/local-blockstore.ts'
-import { blockKey, keyMultihash } from '../blocks/records.ts'
+import { blockKey } from '../blocks/records.ts'
+import { rawCid } from '../catalog/raw-blocks.ts'
 import { freeNamedBy, type PinnedByHelia } from '../blocks/removal.ts'
 import { newOwnerId } from '../catalog/owners.ts'
 import { result } from '../catalog/database.ts'
@@ -146,7 +145,7 @@ export class SessionBlockstore implements Blockstore {
       const [owners, here] = await Promise.all([this.#store.catalog.ownersOf(page), this.#store.hasKeys(page)])
       for (const [index, key] of page.entries()) {
         if (here[index] !== true || owners[index]?.some((owner) => owner.id !== this.#id) === true) continue
-        const cid = CID.createV1(raw.code, Digest.decode(keyMultihash(key)))
+        const cid = rawCid(key)
         yield { cid, bytes: this.get(cid, options) }
       }
     }
