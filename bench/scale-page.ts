@@ -6,7 +6,8 @@ import { CID } from 'multiformats/cid'
 import * as Digest from 'multiformats/hashes/digest'
 import { blockKey } from '../src/blocks/records.ts'
 import { newOwnerId } from '../src/catalog/owners.ts'
-import type { EntryOwner, PackedRow, PackRow, PinOwner, Reference, Usage } from '../src/catalog/schema.ts'
+import { addPlaces } from '../src/catalog/places.ts'
+import type { EntryOwner, PackRow, PinOwner, Reference, Usage } from '../src/catalog/schema.ts'
 import { packFolder } from '../src/packs/directory.ts'
 import { IPFSKitStorage, type BackendStatus } from '../src/index.ts'
 
@@ -218,14 +219,16 @@ async function fillPacks(catalog: IDBDatabase, largeFiles: number): Promise<void
   for (const name of packFolder(CACHE_DIR)) directory = await directory.getDirectoryHandle(name, { create: true })
   for (let index = 0; index < largeFiles; index++) {
     const owner = newOwnerId()
-    const tx = catalog.transaction(['packs', 'packed'], 'readwrite', { durability: 'relaxed' })
-    const packs = new Set<string>()
-    largeAt(index).leaves.forEach((block, leaf) => {
-      const pack = `${owner}-${Math.floor(leaf / LEAVES_PER_PACK)}`
-      packs.add(pack)
-      tx.objectStore('packed').put({ block, pack, offset: (leaf % LEAVES_PER_PACK) * MIB, length: MIB } satisfies PackedRow)
-    })
-    for (const id of packs) tx.objectStore('packs').put({ id, bytes: 0, live: LEAVES_PER_PACK * MIB } satisfies PackRow)
+    const tx = catalog.transaction(['packs', 'places'], 'readwrite', { durability: 'relaxed' })
+    const packs: string[] = []
+    const { leaves } = largeAt(index)
+    for (let from = 0; from < leaves.length; from += LEAVES_PER_PACK) {
+      const id = `${owner}-${packs.length}`
+      packs.push(id)
+      const places = leaves.slice(from, from + LEAVES_PER_PACK).map((block, leaf) => ({ block, offset: leaf * MIB, length: MIB }))
+      await addPlaces(tx, id, places, new Set())
+      tx.objectStore('packs').put({ id, bytes: 0, live: places.length * MIB } satisfies PackRow)
+    }
     await complete(tx)
     for (const id of packs) await directory.getFileHandle(id, { create: true })
   }

@@ -38,8 +38,12 @@ export const READ_WINDOW_BLOCKS = 64
  */
 export const STREAM_WINDOW_BYTES: number = 4 * MIB
 
-/** Bytes of leaves from which a file's leaves go into packs: below, the records of one transaction are as fast and need no file. */
+/**
+ * Bytes or blocks from which a file's leaves, or small files stored together, go into packs: below, the records of one transaction are as fast and need
+ * no file.
+ */
 export const PACK_MIN_BYTES: number = 4 * MIB
+export const PACK_MIN_BLOCKS = 512
 
 /** Bytes of one pack at most: a larger file has several, so that rewriting one never copies much. */
 export const PACK_MAX_BYTES: number = 256 * MIB
@@ -134,6 +138,12 @@ export const LAYOUT_CACHE_ENTRIES = 64
 
 /** Places of blocks in packs kept in memory: those of 16 GiB of chunks, about 4 MB. */
 export const PLACES_CACHED = 16_384
+
+/**
+ * Blocks whose places are one row of the catalog. Measured: 10,000 blocks take 0.1 s in rows of this many and 1.5 s in rows of one; larger rows gain
+ * little and make taking one block out of its row slower.
+ */
+export const PLACES_A_ROW = 128
 
 /** Milliseconds that a Helia node may take to stop before it is left behind. */
 export const STOP_TIMEOUT_MS = 5_000

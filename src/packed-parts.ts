@@ -1,7 +1,7 @@
 // Which of a file lies in packs, for a Blob that reads nothing: slices of packs, and between them what lies elsewhere.
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { MissingBlockError, type BlockKey } from './blocks/blocks.ts'
-import type { PackedRow } from './catalog/schema.ts'
+import type { Place } from './catalog/schema.ts'
 import { IntegrityError } from './errors.ts'
 import { leavesOf, leavesOfRoot, type FileLayout, type Leaf } from './files/read.ts'
 
@@ -19,7 +19,7 @@ export interface PackedParts {
 interface Segment {
   from: number
   to: number
-  rows: PackedRow[]
+  rows: Place[]
 }
 
 /** Where the leaves of a file lie in packs, which stay until `release` is called: a stream over them finishes, whoever deletes its content. */
@@ -27,10 +27,10 @@ export async function holdPlaces(
   store: LocalBlockstore,
   file: FileLayout,
   signal: AbortSignal,
-): Promise<{ places: ReadonlyMap<BlockKey, PackedRow>; release: () => void } | undefined> {
+): Promise<{ places: ReadonlyMap<BlockKey, Place>; release: () => void } | undefined> {
   const { packs } = store
   if (packs === undefined || file.root.children.count === 0) return undefined
-  const places = new Map<BlockKey, PackedRow>()
+  const places = new Map<BlockKey, Place>()
   try {
     for await (const window of windowsOf(store, file, signal)) {
       const rows = await packs.locate(window.map(({ key }) => key))

@@ -5,7 +5,7 @@ import type { EntryDraft, KeptContent } from './catalog/commit.ts'
 import { describeHere, nameHere } from './naming.ts'
 import { follow } from './network/abort.ts'
 import { CarError, InvalidSourceError } from './errors.ts'
-import { importDirectory, importFile } from './files/import.ts'
+import { importDirectory, importFile, type ImportOptions } from './files/import.ts'
 import { loadCar } from './files/load-car.ts'
 import { iterated } from './files/pieces.ts'
 import { checkSource, sourceMediaType, sourceSize } from './files/source.ts'
@@ -25,7 +25,7 @@ export function checkStoreOptions(method: string, options: StoreOptions | undefi
 
 export async function storeFile(operation: Operation, data: Source, options: StoreOptions): Promise<string> {
   return write(operation, async (writer) => {
-    const content = await importOne(operation, writer, data, options, progressOf(options, sourceSize(data)))
+    const content = await importOne(operation, writer, data, options, { onProgress: progressOf(options, sourceSize(data)) })
     return { contents: [content], answer: content.cid }
   })
 }
@@ -49,10 +49,13 @@ export async function storeMany(
       let size = 0
       const report = progressOf(itemOptions, sourceSize(data))
       contents.push(
-        await importOne(operation, writer, data, itemOptions, (bytes) => {
-          size = bytes
-          report(bytes)
-          options.onProgress?.({ bytes: before + bytes, phase: 'store' })
+        await importOne(operation, writer, data, itemOptions, {
+          isOneOfMany: true,
+          onProgress: (bytes) => {
+            size = bytes
+            report(bytes)
+            options.onProgress?.({ bytes: before + bytes, phase: 'store' })
+          },
         }),
       )
       before += size
@@ -124,14 +127,14 @@ async function importOne(
   writer: Writer,
   data: Source,
   options: StoreOptions,
-  onProgress: (bytes: number) => void,
+  importing: Pick<ImportOptions, 'onProgress' | 'isOneOfMany'>,
 ): Promise<KeptContent> {
   // Asked before the source is read: one that was read is no source any more.
   const mediaType = options.mediaType ?? sourceMediaType(data)
   // An item of storeMany may have a signal of its own.
   const scope = new AbortController()
   const release = follow(scope, [options.signal, operation.signal])
-  const { cid, size } = await importFile(data, writer, { signal: scope.signal, onProgress }).finally(release)
+  const { cid, size } = await importFile(data, writer, { ...importing, signal: scope.signal }).finally(release)
   return keep(operation, writer, cid, 'file', size, { ...options, ...(mediaType === undefined ? {} : { mediaType }) })
 }
 

@@ -1,7 +1,7 @@
 // One pending owner and its batches: what is about to be written is named first, under the shared lock.
 import { newOwnerId } from '../catalog/owners.ts'
 import { placesOf } from '../catalog/pack-rows.ts'
-import type { Added, PackedRow, PendingOwner } from '../catalog/schema.ts'
+import type { Added, Place, PendingOwner } from '../catalog/schema.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
@@ -82,7 +82,7 @@ export class Batches {
   }
 
   /** Names those of the blocks that are here; answers which, and where those lie that are in packs. The caller holds the shared lock. */
-  async nameHere(sizes: ReadonlyMap<BlockKey, number>): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, PackedRow> }> {
+  async nameHere(sizes: ReadonlyMap<BlockKey, number>): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, Place> }> {
     const { here, rows } = await this.#store.lookUp([...sizes.keys()])
     if (here.size > 0) {
       await this.#name(

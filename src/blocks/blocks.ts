@@ -1,6 +1,6 @@
 // What the rooms above blocks/ know of it: where blocks are read from and where they are put.
 import type { CID } from 'multiformats/cid'
-import type { PackedRow } from '../catalog/schema.ts'
+import type { Place } from '../catalog/schema.ts'
 import type { Bytes } from '../types.ts'
 import type { BufferPool } from './buffer-pool.ts'
 
@@ -16,7 +16,7 @@ export interface BlockOptions {
   /** Buffers to read into, from whoever copies what was answered and gives them back. */
   pool?: BufferPool | undefined
   /** Where leaves lie in packs that the reader holds, whoever deletes them meanwhile. */
-  places?: ReadonlyMap<BlockKey, PackedRow> | undefined
+  places?: ReadonlyMap<BlockKey, Place> | undefined
 }
 
 /**
@@ -41,6 +41,8 @@ export interface BlockSink {
   put(cid: CID, bytes: Bytes): Promise<CID>
   /** Where the leaves of one file go, one file after another. Absent or undefined: each is put by itself. */
   leaves?(): Promise<LeafSink | undefined>
+  /** Where small files of one leaf go that are stored together. Its `end` is left to the sink. Absent or undefined: each is put by itself. */
+  small?(): Promise<Pick<LeafSink, 'put'> | undefined>
 }
 
 /** The leaves of one file in their order. `end` must be called after the last one; where it is not, the sink must be aborted. */

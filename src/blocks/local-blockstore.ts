@@ -3,7 +3,7 @@ import type { CID } from 'multiformats/cid'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { Locks } from '../catalog/locks.ts'
 import { arePacked, examinePlaces } from '../catalog/pack-rows.ts'
-import type { PackedRow } from '../catalog/schema.ts'
+import type { Place } from '../catalog/schema.ts'
 import { IntegrityError, NotSupportedError } from '../errors.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
@@ -104,7 +104,7 @@ export class LocalBlockstore implements BlockSource {
   }
 
   /** Which are here and not noted damaged, and where those lie that are in packs. */
-  async lookUp(keys: readonly BlockKey[]): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, PackedRow> }> {
+  async lookUp(keys: readonly BlockKey[]): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, Place> }> {
     const places = examinePlaces(this.catalog, keys)
     // Of many keys those in packs come with a few requests, and leave little to ask for. Of a few both ways are asked at once.
     const asked = keys.length < FEW_KEYS ? keys : await places.then(({ rows }) => keys.filter((_, index) => rows[index] === undefined))
@@ -127,7 +127,7 @@ export class LocalBlockstore implements BlockSource {
    */
   async compare(
     blocks: Map<BlockKey, Bytes>,
-    rows: ReadonlyMap<BlockKey, PackedRow>,
+    rows: ReadonlyMap<BlockKey, Place>,
     { exchange = false }: { exchange?: boolean } = {},
   ): Promise<Set<BlockKey>> {
     const packed = [...blocks.keys()].flatMap((key) => rows.get(key) ?? [])

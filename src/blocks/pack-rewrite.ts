@@ -1,9 +1,9 @@
 // Rewriting: what is needed of a pack that is mostly dead is copied into a new one, so that its file can go.
 import { result } from '../catalog/database.ts'
 import { endPending, mustLive, newOwnerId } from '../catalog/owners.ts'
-import { movePlaces, packsOf, rowsOfPack } from '../catalog/pack-rows.ts'
+import { movePlaces, packsOf, placesInPack } from '../catalog/pack-rows.ts'
 import { rawCid } from '../catalog/raw-blocks.ts'
-import type { PackedRow, PendingOwner, SealedPack } from '../catalog/schema.ts'
+import type { Place, PendingOwner, SealedPack } from '../catalog/schema.ts'
 import { QuotaError, StorageError } from '../errors.ts'
 import { PACK_BATCH_BYTES } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
@@ -40,7 +40,7 @@ export async function rewritePacks(store: LocalBlockstore, packs: PackStore, sig
 
 async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lanes, pack: string, signal: AbortSignal): Promise<void> {
   const { catalog, locks } = store
-  const there = await rowsOfPack(catalog, pack)
+  const there = await placesInPack(catalog, pack)
   // What is noted damaged is not read over and over: it stays, and the pack with it, until its content is stored again or deleted.
   const damaged = await catalog.damaged(there.map(({ block }) => block))
   const rows = there.filter(({ block }) => !damaged.has(block))
@@ -53,7 +53,7 @@ async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lane
     await catalog.begin({ id, kind: 'writer', pending: 'writer', lastUsed: Date.now() } satisfies PendingOwner)
     const sealed = await copyRows(store, lanes, rows, copy, signal)
     const point = (): Promise<string[]> =>
-      catalog.writeToFree(['owners', 'references', 'damaged', 'packs', 'packed'], async (tx) => {
+      catalog.writeToFree(['owners', 'references', 'damaged', 'packs', 'places'], async (tx) => {
         await mustLive(tx, { id, kind: 'writer' })
         await endPending(tx, id, false)
         return movePlaces(tx, rows, sealed)
@@ -73,7 +73,7 @@ async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lane
 async function copyRows(
   store: LocalBlockstore,
   lanes: Lanes,
-  rows: readonly PackedRow[],
+  rows: readonly Place[],
   copy: string,
   signal: AbortSignal,
 ): Promise<SealedPack> {
@@ -110,8 +110,8 @@ async function tidy({ catalog }: LocalBlockstore, packs: PackStore, lanes: Lanes
   await catalog.writeToFree(['owners', 'references'], (tx) => endPending(tx, id, false))
 }
 
-function* batchesOf(rows: readonly PackedRow[]): Generator<PackedRow[]> {
-  let batch: PackedRow[] = []
+function* batchesOf(rows: readonly Place[]): Generator<Place[]> {
+  let batch: Place[] = []
   let bytes = 0
   for (const row of rows) {
     batch.push(row)

@@ -5,7 +5,7 @@ import { placesOf } from '../catalog/pack-rows.ts'
 import { result } from '../catalog/database.ts'
 import { holdForLife, isHeldForLife } from '../catalog/lending.ts'
 import type { HeldPack, Locks } from '../catalog/locks.ts'
-import type { PackedRow, PackRow } from '../catalog/schema.ts'
+import type { Place, PackRow } from '../catalog/schema.ts'
 import { NotSupportedError } from '../errors.ts'
 import { PACK_LINGER_MS, PACK_RELEASE_TIMEOUT_MS, PACK_RETRY_MS, PACK_RUN_BYTES } from '../limits.ts'
 import { isNamed, type PackDirectory } from '../packs/directory.ts'
@@ -20,7 +20,7 @@ import { packError } from './pack-errors.ts'
 interface ReadingOptions {
   hash?: boolean
   pool?: BufferPool | undefined
-  places?: ReadonlyMap<BlockKey, PackedRow> | undefined
+  places?: ReadonlyMap<BlockKey, Place> | undefined
 }
 
 export interface PackFiles {
@@ -74,7 +74,7 @@ export class PackStore {
     return lanes?.isAlive === true ? lanes : undefined
   }
 
-  locate(keys: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> {
+  locate(keys: readonly BlockKey[]): Promise<(Place | undefined)[]> {
     return placesOf(this.#catalog, keys)
   }
 
@@ -82,7 +82,7 @@ export class PackStore {
    * Blocks by their keys, undefined where they are in no pack. Neighbours may share a buffer. A row whose pack is gone or short counts as none.
    */
   async get(keys: readonly BlockKey[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
-    const locate = async (blocks: readonly BlockKey[]): Promise<(PackedRow | undefined)[]> =>
+    const locate = async (blocks: readonly BlockKey[]): Promise<(Place | undefined)[]> =>
       (await this.locate(blocks)).map((row, index) => row ?? options.places?.get(blocks[index] ?? ''))
     // What is remembered is read while the catalog is asked whether it still holds.
     const guess = this.#catalog.places.guess(keys)
@@ -110,7 +110,7 @@ export class PackStore {
    *
    * @throws DatabaseError where bytes were given away to a worker that ended
    */
-  async compare(rows: readonly PackedRow[], blocks: ReadonlyMap<BlockKey, Bytes>, exchange?: Exchange): Promise<Set<BlockKey>> {
+  async compare(rows: readonly Place[], blocks: ReadonlyMap<BlockKey, Bytes>, exchange?: Exchange): Promise<Set<BlockKey>> {
     const whole = new Set<BlockKey>()
     const packs = [...new Set(rows.map((row) => row.pack))]
     const known = await this.#catalog.read(['packs'], (tx) =>
@@ -131,7 +131,7 @@ export class PackStore {
   async #compareWith(
     pack: string,
     packBytes: number,
-    rows: readonly PackedRow[],
+    rows: readonly Place[],
     blocks: ReadonlyMap<BlockKey, Bytes>,
     exchange: Exchange | undefined,
   ): Promise<boolean[]> {
@@ -159,12 +159,7 @@ export class PackStore {
     }
   }
 
-  async #compareHere(
-    pack: string,
-    packBytes: number,
-    rows: readonly PackedRow[],
-    blocks: ReadonlyMap<BlockKey, Bytes>,
-  ): Promise<boolean[]> {
+  async #compareHere(pack: string, packBytes: number, rows: readonly Place[], blocks: ReadonlyMap<BlockKey, Bytes>): Promise<boolean[]> {
     const bytes = await this.directory.file(pack).then(
       (file) => file.size,
       () => 0,
@@ -202,7 +197,7 @@ export class PackStore {
   }
 
   /** Parts of a Blob over rows, neighbours as one, and the locks that keep them. @throws NotFoundError where a pack is gone */
-  async slices(rows: readonly PackedRow[], files: PackFiles): Promise<{ parts: Blob[]; locks: string[] }> {
+  async slices(rows: readonly Place[], files: PackFiles): Promise<{ parts: Blob[]; locks: string[] }> {
     const packs = [...new Set(rows.map((row) => row.pack))]
     const opened = new Map(await Promise.all(packs.map(async (pack) => [pack, await files.get(pack)] as const)))
     const locks = packs.map((pack) => this.#locks.packName(pack))
@@ -311,7 +306,7 @@ export class PackStore {
     return true
   }
 
-  async #read(rows: readonly (PackedRow | undefined)[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
+  async #read(rows: readonly (Place | undefined)[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
     const blocks: (HashedBlock | undefined)[] = Array.from({ length: rows.length }, () => undefined)
     await Promise.all(
       runsOf(rows, PACK_RUN_BYTES, true).map(async (run) => {
@@ -392,7 +387,7 @@ export class PackStore {
 }
 
 /** Neighbours in the order of their places, each run at most so many bytes; or in the order given, for a Blob. */
-function runsOf(rows: readonly (PackedRow | undefined)[], maxBytes: number, sorted: boolean): Run[] {
+function runsOf(rows: readonly (Place | undefined)[], maxBytes: number, sorted: boolean): Run[] {
   const known = rows.flatMap((row, index) => (row === undefined ? [] : [{ ...row, index }]))
   if (sorted) known.sort((a, b) => (a.pack === b.pack ? a.offset - b.offset : a.pack < b.pack ? -1 : 1))
   const runs: Run[] = []

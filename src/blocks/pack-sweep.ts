@@ -1,7 +1,8 @@
 // Packs held against their index: rows whose file is gone or short are dropped, files that nothing names are removed.
 import { result } from '../catalog/database.ts'
 import { addUsage } from '../catalog/owners.ts'
-import { dropPlaces, packsOf, rowsOfPack } from '../catalog/pack-rows.ts'
+import { dropPlaces, packsOf, placesInPack } from '../catalog/pack-rows.ts'
+import { placesIn } from '../catalog/places.ts'
 import type { Owner, PackRow } from '../catalog/schema.ts'
 import { REMOVAL_STEP_BLOCKS } from '../limits.ts'
 import { isNamed } from '../packs/directory.ts'
@@ -52,15 +53,16 @@ async function isShort(packs: PackStore, row: PackRow): Promise<boolean> {
 
 /** What lies in a file that is gone or short is not here: its blocks count as absent from now on. */
 async function dropPack(store: LocalBlockstore, pack: string): Promise<void> {
-  const places = await rowsOfPack(store.catalog, pack)
+  const places = await placesInPack(store.catalog, pack)
   for (let from = 0; from < places.length; from += REMOVAL_STEP_BLOCKS) {
     const step = places.slice(from, from + REMOVAL_STEP_BLOCKS)
     await store.locks.exclusive(async () => {
       const recorded = await store.records.hasMany(step.map((place) => place.block))
-      await store.catalog.writeToFree(['packs', 'packed', 'damaged'], async (tx) => {
+      await store.catalog.writeToFree(['packs', 'places', 'damaged'], async (tx) => {
         // Those that point elsewhere by now are fine.
-        const rows = await Promise.all(step.map((place) => result<{ pack: string } | undefined>(tx.objectStore('packed').get(place.block))))
-        const gone = step.filter((_, index) => rows[index]?.pack === pack).map((place) => place.block)
+        const blocks = step.map((place) => place.block)
+        const there = await placesIn(tx, blocks)
+        const gone = blocks.filter((block) => there.get(block)?.pack === pack)
         const { dropped } = await dropPlaces(tx, gone)
         const lost = [...dropped].filter(([block]) => recorded[step.findIndex((place) => place.block === block)] !== true)
         await addUsage(tx, { bytes: -lost.reduce((sum, [, length]) => sum + length, 0), blocks: -lost.length, files: 0 })

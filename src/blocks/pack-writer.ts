@@ -1,10 +1,20 @@
-// The leaves of one large file on their way into packs. What turns out small goes into records, as does everything where there are no packs.
+// The leaves of one large file, or many small files, on their way into packs. What turns out to be little goes into records, as does everything where
+// there are no packs.
 import { CID } from 'multiformats/cid'
 import * as Digest from 'multiformats/hashes/digest'
 import { sha256 } from 'multiformats/hashes/sha2'
-import type { PackedRow, SealedPack } from '../catalog/schema.ts'
+import type { Place, SealedPack } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
-import { PACK_BATCH_BYTES, PACK_BATCHES_IN_FLIGHT, PACK_FLUSH_BYTES, PACK_MAX_BYTES, PACK_MIN_BYTES } from '../limits.ts'
+import {
+  CHUNK_SIZE_BYTES,
+  PACK_BATCH_BYTES,
+  PACK_BATCHES_IN_FLIGHT,
+  PACK_FLUSH_BYTES,
+  PACK_MAX_BYTES,
+  PACK_MIN_BLOCKS,
+  PACK_MIN_BYTES,
+  WRITE_BATCH_BLOCKS,
+} from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, LeafSink } from './blocks.ts'
@@ -12,6 +22,9 @@ import type { BufferPool } from './buffer-pool.ts'
 import { RAW } from './links.ts'
 import { packError } from './pack-errors.ts'
 import { blockKey } from './records.ts'
+
+/** Bytes below which copying a buffer takes less time than handing it over. */
+const SMALL_BUFFER_BYTES = 64 * 1024
 
 /** What a writer lets the leaves of a file do in its name. */
 export interface LeafOwner {
@@ -24,7 +37,7 @@ export interface LeafOwner {
   /** The name of another pack, of an owner that is on record by then. */
   newPack(): Promise<string>
   /** Takes a pack whose sealing has begun. */
-  seal(pack: Promise<SealedPack>): void
+  seal(id: string, pack: Promise<SealedPack>): void
   putRecord(cid: CID, bytes: Bytes): Promise<unknown>
   check(): void
 }
@@ -44,7 +57,7 @@ interface OpenPack {
   id: string
   bytes: number
   flushedBytes: number
-  places: Omit<PackedRow, 'pack'>[]
+  places: Omit<Place, 'pack'>[]
   /** What was asked of the worker and not waited for. */
   flushing: Promise<unknown>
 }
@@ -89,7 +102,11 @@ export class PackedLeaves implements LeafSink {
     }
     this.#batch.push({ cid, key, bytes })
     this.#batchBytes += bytes.byteLength
-    if (this.#batchBytes >= PACK_BATCH_BYTES) await this.#turn()
+    if (this.#batchBytes >= PACK_BATCH_BYTES || this.#batch.length >= WRITE_BATCH_BLOCKS) await this.#turn()
+  }
+
+  get #isPack(): boolean {
+    return this.#pack !== undefined || this.#pendingBytes >= PACK_MIN_BYTES || this.#pending.length >= PACK_MIN_BLOCKS
   }
 
   /** Must be called once after the last leaf, before the writer commits. */
@@ -98,8 +115,9 @@ export class PackedLeaves implements LeafSink {
     await this.#writing
     this.#owner.check()
     const pending = this.#pending
+    const isPack = this.#isPack
     this.#pending = []
-    if (this.#pack === undefined && this.#pendingBytes < PACK_MIN_BYTES) {
+    if (!isPack) {
       for (const { cid, bytes } of pending) await this.#owner.putRecord(cid, bytes)
       return
     }
@@ -144,7 +162,7 @@ export class PackedLeaves implements LeafSink {
         this.#pendingBytes += bytes.byteLength
       }
     }
-    if (this.#pack === undefined && this.#pendingBytes < PACK_MIN_BYTES) return
+    if (!this.#isPack) return
     const pending = this.#pending
     this.#pending = []
     this.#pendingBytes = 0
@@ -163,7 +181,7 @@ export class PackedLeaves implements LeafSink {
           pack.bytes += length
           buffers.push(leaf.bytes.buffer)
         }
-        for (const buffer of await lanes.write(pack.id, buffers)) pool.give(buffer)
+        for (const buffer of await lanes.write(pack.id, joined(buffers))) pool.give(buffer)
         if (pack.bytes >= PACK_MAX_BYTES) this.#seal()
         else if (pack.bytes - pack.flushedBytes >= PACK_FLUSH_BYTES) {
           pack.flushedBytes = pack.bytes
@@ -195,6 +213,36 @@ export class PackedLeaves implements LeafSink {
         throw packError(error, 'flush')
       }
     }
-    this.#owner.seal(sealing())
+    this.#owner.seal(pack.id, sealing())
   }
+}
+
+/** Small ones copied together: each buffer that goes to a worker costs time of its own. */
+function joined(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
+  const answer: ArrayBuffer[] = []
+  let small: ArrayBuffer[] = []
+  let bytes = 0
+  const join = (): void => {
+    const together = new Uint8Array(bytes)
+    let at = 0
+    for (const buffer of small) {
+      together.set(new Uint8Array(buffer), at)
+      at += buffer.byteLength
+    }
+    if (bytes > 0) answer.push(together.buffer)
+    small = []
+    bytes = 0
+  }
+  for (const buffer of buffers) {
+    if (buffer.byteLength >= SMALL_BUFFER_BYTES) {
+      join()
+      answer.push(buffer)
+      continue
+    }
+    small.push(buffer)
+    bytes += buffer.byteLength
+    if (bytes >= CHUNK_SIZE_BYTES) join()
+  }
+  join()
+  return answer
 }

@@ -140,7 +140,7 @@ export async function freeNamedBy(
   const free = await unneeded(store, keys, { pinnedByHelia, owner })
   const lengths = await lengthsOf(store, free)
   const here = await store.records.deleteMany(free)
-  const { freed, emptied } = await store.catalog.write(['damaged', 'packs', 'packed'], async (tx) => {
+  const { freed, emptied } = await store.catalog.write(['damaged', 'packs', 'places'], async (tx) => {
     for (const key of free) tx.objectStore('damaged').delete(key)
     const { dropped, emptied: packs } = await dropPlaces(tx, free)
     const gone = free.flatMap((key, index) => (here[index] === true || dropped.has(key) ? (lengths[index] ?? 0) : []))
@@ -193,7 +193,7 @@ async function freeStep(
   const lengths = await lengthsOf(store, unknown)
   unknown.forEach((key, index) => sizes.set(key, lengths[index] ?? 0))
   const here = await store.records.deleteMany(free)
-  return store.catalog.writeToFree(['references', 'damaged', 'packs', 'packed'], async (tx) => {
+  return store.catalog.writeToFree(['references', 'damaged', 'packs', 'places'], async (tx) => {
     const references = tx.objectStore('references')
     for (const key of await keysAmong(tx.objectStore('damaged'), free)) tx.objectStore('damaged').delete(key)
     const { dropped, emptied } = await dropPlaces(tx, free)

@@ -7,6 +7,7 @@ import type { Held } from '../catalog/locks.ts'
 import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference, type SealedPack } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, POOLED_CHUNKS, WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
+import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockSink, LeafSink } from './blocks.ts'
 import { Batches } from './batches.ts'
@@ -37,6 +38,7 @@ export class Writer implements BlockSink {
   #failure: { error: unknown } | undefined
   #ended = false
   readonly #leaves: PackedLeaves[] = []
+  #small: PackedLeaves | undefined
   readonly #packs: { id: string; sealed?: Promise<SealedPack> }[] = []
   #pool: BufferPool | undefined
   #lastWereHere = false
@@ -65,7 +67,18 @@ export class Writer implements BlockSink {
   /** Into packs where this context has them and the file turns out large. @throws NotSupportedError */
   async leaves(): Promise<LeafSink | undefined> {
     const lanes = await this.#store.packLanes()
-    if (lanes === undefined) return undefined
+    return lanes === undefined ? undefined : this.#packed(lanes)
+  }
+
+  /** Into packs where this context has them and there are many of them. */
+  async small(): Promise<PackedLeaves | undefined> {
+    if (this.#small !== undefined || this.#store.tier === 'records') return this.#small
+    const lanes = await this.#store.packs?.lanes()
+    if (lanes !== undefined) this.#small ??= this.#packed(lanes)
+    return this.#small
+  }
+
+  #packed(lanes: Lanes): PackedLeaves {
     this.#pool ??= new BufferPool(CHUNK_SIZE_BYTES, POOLED_CHUNKS)
     const leaves = new PackedLeaves({
       lanes,
@@ -83,10 +96,10 @@ export class Writer implements BlockSink {
         this.#packs.push({ id })
         return id
       },
-      seal: (sealed) => {
+      seal: (id, sealed) => {
         sealed.catch(() => undefined)
-        const last = this.#packs.at(-1)
-        if (last !== undefined) last.sealed = sealed
+        const pack = this.#packs.find((one) => one.id === id)
+        if (pack !== undefined) pack.sealed = sealed
       },
       putRecord: (cid, bytes) => {
         this.#named.delete(blockKey(cid))
@@ -172,6 +185,7 @@ export class Writer implements BlockSink {
 
   /** Flushes, then makes the contents visible in one transaction. Where it rejects, nothing is, and the writer is to be aborted. */
   async commit(contents: KeptContent[]): Promise<{ changes: CatalogChange[]; leftover: string | undefined }> {
+    await this.#small?.end()
     await this.flush()
     const packs = await Promise.all(this.#packs.flatMap((pack) => pack.sealed ?? []))
     this.#signal?.throwIfAborted()

@@ -111,7 +111,7 @@ export class Catalog {
 
   /** The one transaction after which something is stored. Answers what changed, for the events. */
   async commit(commit: Commit): Promise<Committed> {
-    const packs: StoreName[] = commit.packs.length > 0 ? ['packs', 'packed', 'damaged'] : []
+    const packs: StoreName[] = commit.packs.length > 0 ? ['packs', 'places', 'damaged'] : []
     const committed = await this.write(['owners', 'references', ...packs], (tx) => commitIn(tx, commit))
     for (const { pack, live, rows } of committed.places) this.places.add(pack, live, rows)
     return committed
@@ -192,7 +192,7 @@ export class Catalog {
 
   /** Notes that blocks lie whole as records now: what a pack holds of them was damaged. Answers the packs with nothing needed in them any more. */
   async replaced(blocks: readonly BlockKey[]): Promise<string[]> {
-    return this.write(['damaged', 'packs', 'packed'], async (tx) => {
+    return this.write(['damaged', 'packs', 'places'], async (tx) => {
       for (const block of blocks) tx.objectStore('damaged').delete(block)
       return (await dropPlaces(tx, blocks)).emptied
     })

@@ -2,12 +2,12 @@
 import type { BlockKey } from '../blocks/blocks.ts'
 import { PLACES_CACHED } from '../limits.ts'
 import { result } from './database.ts'
-import type { PackedRow, PackRow } from './schema.ts'
+import type { Place, PackRow } from './schema.ts'
 
 interface CachedPack {
   /** As the pack's row said when these places were read. */
   live: number
-  places: Map<BlockKey, PackedRow>
+  places: Map<BlockKey, Place>
 }
 
 /** Places that were read from the catalog, by packs; those used least recently leave first. */
@@ -16,8 +16,8 @@ export class PlaceCache {
   readonly #packOf = new Map<BlockKey, string>()
 
   /** What is remembered, which may be over by now. */
-  guess(blocks: readonly BlockKey[]): PackedRow[] {
-    const rows: PackedRow[] = []
+  guess(blocks: readonly BlockKey[]): Place[] {
+    const rows: Place[] = []
     for (const block of blocks) {
       const row = this.#place(block)
       if (row !== undefined) rows.push(row)
@@ -26,7 +26,7 @@ export class PlaceCache {
   }
 
   /** Places that still hold: one request a pack. The transaction covers `packs`. */
-  async find(tx: IDBTransaction, blocks: readonly BlockKey[]): Promise<Map<BlockKey, PackedRow>> {
+  async find(tx: IDBTransaction, blocks: readonly BlockKey[]): Promise<Map<BlockKey, Place>> {
     const found = new Map(this.guess(blocks).map((row) => [row.block, row]))
     const packs = [...new Set([...found.values()].map((row) => row.pack))]
     const lives = packs.map((pack) => this.#packs.get(pack)?.live)
@@ -40,10 +40,10 @@ export class PlaceCache {
   }
 
   /** Remembers rows of one pack. `live` is what the pack's row says in the same transaction. */
-  add(pack: string, live: number, rows: readonly PackedRow[]): void {
+  add(pack: string, live: number, rows: readonly Place[]): void {
     if (rows.length > PLACES_CACHED) return
     if (this.#packs.get(pack)?.live !== live) this.#drop(pack)
-    const cached = this.#packs.get(pack) ?? { live, places: new Map<BlockKey, PackedRow>() }
+    const cached = this.#packs.get(pack) ?? { live, places: new Map<BlockKey, Place>() }
     this.#packs.set(pack, cached)
     for (const row of rows) {
       cached.places.set(row.block, row)
@@ -56,7 +56,7 @@ export class PlaceCache {
     }
   }
 
-  #place(block: BlockKey): PackedRow | undefined {
+  #place(block: BlockKey): Place | undefined {
     const pack = this.#packOf.get(block)
     return pack === undefined ? undefined : this.#packs.get(pack)?.places.get(block)
   }

@@ -2,15 +2,15 @@
 import { UnixFS } from 'ipfs-unixfs'
 import { importer, type BufferImporter, type ImportCandidateStream, type ImporterOptions } from 'ipfs-unixfs-importer'
 import { CID } from 'multiformats/cid'
-import { sha256 } from 'multiformats/hashes/sha2'
 import type { BlockSink, LeafSink } from '../blocks/blocks.ts'
+import { digestOf } from '../blocks/hashing.ts'
 import { RAW } from '../blocks/links.ts'
 import { InvalidOptionsError, InvalidPathError, InvalidSourceError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, HASHES_IN_FLIGHT } from '../limits.ts'
 import type { Bytes, Source } from '../types.ts'
 import { following, type FollowingAbort } from './abort.ts'
 import { iterated } from './pieces.ts'
-import { checkSource, chunks } from './source.ts'
+import { checkSource, chunks, smallCopy } from './source.ts'
 import { Tree, type Folder } from './tree.ts'
 
 /** Leaves that the importer gathers before it looks at them. How many are in flight is bounded by `leaves` below. */
@@ -22,6 +22,8 @@ export interface ImportOptions {
   signal?: AbortSignal | undefined
   /** Called with the bytes of content put so far. */
   onProgress?: ((bytes: number) => void) | undefined
+  /** The file is one of many that are stored together. */
+  isOneOfMany?: boolean | undefined
 }
 
 export interface Imported {
@@ -45,7 +47,7 @@ interface Child {
 export async function importFile(source: Source, sink: BlockSink, options: ImportOptions = {}): Promise<Imported> {
   checkSource(source)
   const progress = new Progress(options)
-  const { cid } = await buildFile(source, sink, progress)
+  const { cid } = await buildFile(source, sink, progress, options.isOneOfMany === true)
   return { cid, size: progress.read }
 }
 
@@ -76,7 +78,7 @@ export async function importDirectory(
     }
     const place = tree.place(entry.path)
     checkSource(entry.data)
-    place(await buildFile(entry.data, sink, progress))
+    place(await buildFile(entry.data, sink, progress, true))
   }
   const { cid } = await buildFolder(tree.root, sink, progress)
   return { cid, size: progress.read }
@@ -99,7 +101,19 @@ class Progress {
   }
 }
 
-async function buildFile(source: Source, sink: BlockSink, progress: Progress): Promise<Child> {
+async function buildFile(source: Source, sink: BlockSink, progress: Progress, isOneOfMany: boolean): Promise<Child> {
+  const putWhole = async (bytes: Bytes): Promise<Child> => {
+    const size = bytes.byteLength
+    const cid = await putLeaf(bytes, await leafAlone(sink, isOneOfMany), progress)
+    progress.signal?.throwIfAborted()
+    return { cid, dagSize: BigInt(size), isDirectory: false }
+  }
+  const copy = smallCopy(source)
+  if (copy !== undefined) {
+    progress.signal?.throwIfAborted()
+    progress.read += copy.byteLength
+    return putWhole(copy)
+  }
   const abort = following(progress.signal)
   let leafSink: LeafSink | undefined
   const content = chunks(source, {
@@ -112,12 +126,7 @@ async function buildFile(source: Source, sink: BlockSink, progress: Progress): P
   try {
     const first = await content.next()
     // A file of one chunk is its raw leaf, and the importer takes several times as long to find that out. A full chunk may not be the last.
-    if (first.done !== true && first.value.byteLength < CHUNK_SIZE_BYTES) {
-      const size = first.value.byteLength
-      const cid = await putLeaf(first.value, leafByLeaf(sink), progress)
-      progress.signal?.throwIfAborted()
-      return { cid, dagSize: BigInt(size), isDirectory: false }
-    }
+    if (first.done !== true && first.value.byteLength < CHUNK_SIZE_BYTES) return await putWhole(first.value)
     leafSink = (await sink.leaves?.()) ?? leafByLeaf(sink)
     return await build([{ content: prepended(first, content) }], sink, progress, {
       // The chunks have the right size already; the importer's own chunker would copy them once more.
@@ -146,10 +155,17 @@ async function putLeaf(chunk: Bytes, sink: LeafSink, progress: Progress, before?
   return cid
 }
 
+/** For the one leaf of a small file. */
+async function leafAlone(sink: BlockSink, isOneOfMany: boolean): Promise<LeafSink> {
+  const alone = leafByLeaf(sink)
+  const together = isOneOfMany ? await sink.small?.() : undefined
+  return together === undefined ? alone : { ...alone, put: (cid, bytes) => together.put(cid, bytes) }
+}
+
 /** Leaves as blocks like any other. */
 function leafByLeaf(sink: BlockSink): LeafSink {
   return {
-    hash: async (chunk) => ({ cid: CID.createV1(RAW, await sha256.digest(chunk)), bytes: chunk }),
+    hash: async (chunk) => ({ cid: CID.createV1(RAW, await digestOf(chunk)), bytes: chunk }),
     put: async (cid, bytes) => void (await sink.put(cid, bytes)),
     end: async () => undefined,
   }

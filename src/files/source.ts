@@ -52,6 +52,14 @@ export function sourceMediaType(source: Source): string | undefined {
   return type === null || type === '' ? undefined : type
 }
 
+/** A copy of what is at hand as bytes or a string and surely shorter than one chunk. @throws InvalidSourceError */
+export function smallCopy(source: Source): Bytes | undefined {
+  const { kind, value } = openSource(source)
+  if (kind === 'bytes') return value.byteLength < CHUNK_SIZE_BYTES ? new Uint8Array(value) : undefined
+  // At most three bytes a unit.
+  return kind === 'string' && value.length * 3 < CHUNK_SIZE_BYTES ? new TextEncoder().encode(value) : undefined
+}
+
 /**
  * Chunks of CHUNK_SIZE_BYTES, the last one shorter; one empty chunk for an empty source. Bytes are copied as they are asked for, so a caller may go
  * on writing into its buffer: what was copied is what is stored. Ending early cancels the source.

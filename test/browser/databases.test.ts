@@ -317,7 +317,7 @@ describe('a catalog of another release', () => {
     await storage.close()
     await upgrade(name, (db) => {
       db.deleteObjectStore('packs')
-      db.deleteObjectStore('packed')
+      db.deleteObjectStore('places')
       db.deleteObjectStore('damaged')
     })
     const [one, two] = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]

@@ -72,17 +72,22 @@ async function open(tab: Page, tier: Tier): Promise<void> {
       for (const type of ['change', 'status'] as const) {
         own.storage.addEventListener(type, (event: Event) => own.heard.push({ type, ...(event as CustomEvent<object>).detail }))
       }
-      const keys = (name: string, store: string): Promise<IDBValidKey[]> =>
+      const ask = <T>(name: string, store: string, what: (records: IDBObjectStore) => IDBRequest<T>): Promise<T> =>
         new Promise((resolve, reject) => {
           const opening = indexedDB.open(name)
           opening.onerror = () => reject(opening.error ?? new Error(name))
           opening.onsuccess = () => {
-            const asking = opening.result.transaction(store).objectStore(store).getAllKeys()
+            const asking = what(opening.result.transaction(store).objectStore(store))
             asking.onsuccess = () => resolve(asking.result)
             asking.onerror = () => reject(asking.error ?? new Error(store))
             opening.result.close()
           }
         })
+      const keys = (name: string, store: string): Promise<IDBValidKey[]> => ask(name, store, (records) => records.getAllKeys())
+      const packedKeys = async (): Promise<string[]> => {
+        const rows = await ask<{ blocks: string[] }[]>(`${cacheDir}/catalog`, 'places', (places) => places.getAll())
+        return rows.flatMap(({ blocks }) => blocks)
+      }
       const files = async (): Promise<number> => {
         let count = 0
         try {
@@ -96,7 +101,7 @@ async function open(tab: Page, tier: Tier): Promise<void> {
         return count
       }
       own.count = async () => {
-        const [recorded, packed] = [await keys(`${cacheDir}/blocks`, `${cacheDir}/blocks`), await keys(`${cacheDir}/catalog`, 'packed')]
+        const [recorded, packed] = [await keys(`${cacheDir}/blocks`, `${cacheDir}/blocks`), await packedKeys()]
         return {
           blocks: new Set([...recorded, ...packed]).size,
           packed: packed.length,

@@ -29,7 +29,12 @@ export interface Place {
 }
 
 export async function placeOf(cacheDir: string, cid: string): Promise<Place | undefined> {
-  return (await within(`${cacheDir}/catalog`, 'packed', 'readonly', (rows) => rows.get(keyOf(cid)))) as Place | undefined
+  const block = keyOf(cid)
+  const row = (await within(`${cacheDir}/catalog`, 'places', 'readonly', (rows) => rows.index('blocks').get(block))) as
+    { pack: string; blocks: string[]; offsets: number[]; lengths: number[] } | undefined
+  const at = row?.blocks.indexOf(block) ?? -1
+  const [offset, length] = [row?.offsets[at], row?.lengths[at]]
+  return row === undefined || offset === undefined || length === undefined ? undefined : { block, pack: row.pack, offset, length }
 }
 
 export async function packFile(cacheDir: string, pack: string): Promise<File> {
@@ -105,7 +110,19 @@ export async function lose(cacheDir: string, cid: string): Promise<void> {
     await within(`${cacheDir}/blocks`, `${cacheDir}/blocks`, 'readwrite', (store) => store.delete(keyOf(cid)))
     return
   }
-  await within(`${cacheDir}/catalog`, 'packed', 'readwrite', (rows) => rows.delete(place.block))
+  const places = (await within(`${cacheDir}/catalog`, 'places', 'readonly', (rows) => rows.index('blocks').get(place.block))) as {
+    pack: string
+    at: number
+    blocks: string[]
+    offsets: number[]
+    lengths: number[]
+  }
+  const without = <T>(list: T[]): T[] => list.filter((_, index) => places.blocks[index] !== place.block)
+  const { pack, at } = places
+  const left = { pack, at, blocks: without(places.blocks), offsets: without(places.offsets), lengths: without(places.lengths) }
+  await within(`${cacheDir}/catalog`, 'places', 'readwrite', (rows): IDBRequest<unknown> =>
+    left.blocks.length > 0 ? rows.put(left) : rows.delete([pack, at]),
+  )
   const row = (await within(`${cacheDir}/catalog`, 'packs', 'readonly', (rows) => rows.get(place.pack))) as { live: number }
   await within(`${cacheDir}/catalog`, 'packs', 'readwrite', (rows) => rows.put({ ...row, live: row.live - place.length }))
 }

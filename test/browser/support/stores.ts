@@ -171,7 +171,8 @@ export async function recordKeys(database: string): Promise<string[]> {
 
 /** The keys of all blocks in packs. */
 export async function packedKeys(cacheDir: string): Promise<string[]> {
-  return (await within(`${cacheDir}/catalog`, 'packed', 'readonly', (rows) => rows.getAllKeys())) as string[]
+  const rows = (await within(`${cacheDir}/catalog`, 'places', 'readonly', (places) => places.getAll())) as { blocks: string[] }[]
+  return rows.flatMap(({ blocks }) => blocks)
 }
 
 /** The keys of all blocks of a storage, wherever they lie, in order. */
