@@ -5,9 +5,10 @@ import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
 import * as Digest from 'multiformats/hashes/digest'
 import { blockKey } from '../src/blocks/records.ts'
+import { mayShare, rowOf, rowsOf } from '../src/catalog/entry-rows.ts'
 import { newOwnerId } from '../src/catalog/owners.ts'
 import { addPlaces } from '../src/catalog/places.ts'
-import type { EntryOwner, PackRow, PinOwner, Reference, Usage } from '../src/catalog/schema.ts'
+import type { EntryOwner, EntryRow, PackRow, PinOwner, Reference, Usage } from '../src/catalog/schema.ts'
 import { packFolder } from '../src/packs/directory.ts'
 import { IPFSKitStorage, type BackendStatus } from '../src/index.ts'
 
@@ -66,11 +67,14 @@ class Steps {
     await withDatabases(async (catalog, blocks) => {
       for (let from = 0; from < this.#entries; from += FILL_BATCH_ENTRIES) {
         const writing = new Batch(catalog, blocks)
+        const together: EntryOwner[] = []
         for (let index = from; index < Math.min(this.#entries, from + FILL_BATCH_ENTRIES); index++) {
           const { cid, key, filename, bytes } = smallAt(index)
           const reference = { node: key, blocks: [key], sizes: [bytes.byteLength], own: bytes.byteLength }
           writing.block(key, bytes)
-          writing.entry(entryOf(cid, filename, bytes.byteLength, isImplicit(index)), reference)
+          const entry = entryOf(cid, filename, bytes.byteLength, isImplicit(index))
+          if (isStoredTogether(index) && mayShare(entry)) together.push(entry)
+          else writing.entry(entry)
           if (isPinned(index)) {
             writing.pin({ id: newOwnerId(), kind: 'pin', holder: '', pinned: cid.toString() }, reference)
           }
@@ -78,6 +82,7 @@ class Steps {
           usage.blocks++
           usage.files++
         }
+        for (const row of rowsOf(together)) writing.row(row)
         await writing.end()
       }
       const writing = new Batch(catalog, blocks)
@@ -248,9 +253,14 @@ class Batch {
     this.#blocks.objectStore(this.#blocks.db.name).put(bytes, key)
   }
 
-  entry(entry: EntryOwner, reference: Omit<Reference, 'owner'>): void {
-    this.#catalog.objectStore('owners').put(entry)
-    this.#catalog.objectStore('references').put({ ...reference, owner: entry.id } satisfies Reference)
+  /** An entry of one raw block has no reference. */
+  entry(entry: EntryOwner, reference?: Omit<Reference, 'owner'>): void {
+    this.row(rowOf([entry]))
+    if (reference !== undefined) this.#catalog.objectStore('references').put({ ...reference, owner: entry.id } satisfies Reference)
+  }
+
+  row(row: EntryRow): void {
+    this.#catalog.objectStore('owners').put(row)
   }
 
   pin(pin: PinOwner, reference: Omit<Reference, 'owner'>): void {
@@ -315,6 +325,11 @@ function isPinned(index: number): boolean {
 
 function isImplicit(index: number): boolean {
   return index % IMPLICIT_EVERY === 0
+}
+
+/** Every second thousand: the others were stored one by one. */
+function isStoredTogether(index: number): boolean {
+  return Math.floor(index / 1000) % 2 === 0
 }
 
 function folderOf(index: number): string {

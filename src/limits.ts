@@ -145,6 +145,9 @@ export const PLACES_CACHED = 16_384
  */
 export const PLACES_A_ROW = 128
 
+/** Entries of small files stored together that are one row of the catalog, for the same reason: 10,000 of them take 0.15 s for 1.5 s. */
+export const ENTRIES_A_ROW = 128
+
 /** Milliseconds that a Helia node may take to stop before it is left behind. */
 export const STOP_TIMEOUT_MS = 5_000
 

@@ -5,7 +5,7 @@ import { canLink, DAG_PB, RAW } from './blocks/links.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
 import { endDead, freeForeign } from './blocks/removal.ts'
 import { deleteEntries, endImplicitEntries, endPin, entriesOf, listEntries } from './catalog/entries.ts'
-import { result } from './catalog/database.ts'
+import { entriesOfContent } from './catalog/entry-rows.ts'
 import { HELD, type EntryOwner } from './catalog/schema.ts'
 import { describeHere, nameHere, nameNode } from './naming.ts'
 import { draftOf } from './content.ts'
@@ -61,7 +61,7 @@ async function pinKnown(operation: Operation, cid: string, options: Cancellable 
   // Under the lock nothing that was looked up can go before it is named again.
   const pinned = await core.locks.shared(async () => {
     const { entries, references } = await core.catalog.read(['owners', 'references'], async (tx) => ({
-      entries: await result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(cid)),
+      entries: await entriesOfContent(tx, cid),
       references: await core.catalog.referencesOfContent(tx, cid),
     }))
     const [entry] = entries

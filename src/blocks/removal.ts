@@ -231,7 +231,7 @@ async function unneeded(
     if (owner !== undefined) removals.add(owner)
     const marked = foreign ? new Set<BlockKey>() : await keysAmong(tx.objectStore('foreign'), keys)
     const named = tx.objectStore('references').index('blocks')
-    const contents = tx.objectStore('owners').index('content')
+    const contents = tx.objectStore('owners').index('contents')
     const needed = async (key: BlockKey): Promise<boolean> => {
       if (marked.has(key)) return true
       const few = (await result(named.getAllKeys(key, 8))) as [string, string][]

@@ -4,10 +4,11 @@ import { DatabaseError, QuotaError } from '../errors.ts'
 import { RESERVE_BYTES } from '../limits.ts'
 import { commitIn, type Commit, type Committed } from './commit.ts'
 import { Database, keyRange, keysAmong, result, type DatabaseLoss } from './database.ts'
+import { entriesIn, entriesOfContent } from './entry-rows.ts'
 import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
 import { PlaceCache } from './place-cache.ts'
-import { isRaw, RAW_CIDS, rawCid, referenceOfRaw } from './raw-blocks.ts'
+import { isRaw, rawCid, referenceOfRaw } from './raw-blocks.ts'
 import {
   CATALOG_FORMAT,
   lacksStores,
@@ -18,10 +19,14 @@ import {
   type Owner,
   type PackRow,
   type PendingOwner,
+  type PinOwner,
   type Reference,
   type StoreName,
   type Usage,
 } from './schema.ts'
+
+/** Who may name a block, entries one by one. */
+export type NamingOwner = EntryOwner | PinOwner | PendingOwner
 
 export class Catalog {
   readonly database: Database
@@ -94,7 +99,7 @@ export class Catalog {
     const work = async (tx: IDBTransaction): Promise<number> => {
       const references = tx.objectStore('references')
       const named = references.index('blocks')
-      const contents = tx.objectStore('owners').index('content')
+      const contents = tx.objectStore('owners').index('contents')
       const isNamed = async (block: BlockKey): Promise<boolean> =>
         (await result(named.getKey(block))) !== undefined || (await result(contents.getKey(rawCid(block).toString()))) !== undefined
       const strangers = await Promise.all([...here].map(async (block) => ((await isNamed(block)) ? undefined : block)))
@@ -210,12 +215,11 @@ export class Catalog {
   async referencesOfContent(tx: IDBTransaction, cid: string): Promise<Reference[]> {
     const owners = tx.objectStore('owners')
     const [entries, pins] = await Promise.all([
-      result(owners.index('content').getAllKeys(cid)),
+      result(owners.index('contents').getAllKeys(cid)),
       result(owners.index('pin').getAllKeys(keyRange(tx, [cid], [cid, []]))),
     ])
     const each = await Promise.all([...entries, ...pins].map((id) => this.referencesIn(tx, id as string)))
-    const [first] = entries
-    const raw = first === undefined || !isRaw(cid) ? undefined : await result<EntryOwner | undefined>(owners.get(first))
+    const [raw] = entries.length > 0 && isRaw(cid) ? await entriesOfContent(tx, cid) : []
     const own = raw === undefined ? undefined : referenceOfRaw(raw)
     return [...new Map([...each.flat(), ...(own === undefined ? [] : [own])].map((reference) => [reference.node, reference])).values()]
   }
@@ -224,14 +228,12 @@ export class Catalog {
   namedSizes(): Promise<Map<BlockKey, number>> {
     return this.read(['owners', 'references', 'foreign'], async (tx) => {
       const sizes = new Map<BlockKey, number>()
-      const contents = tx.objectStore('owners').index('content')
-      const [from, to] = RAW_CIDS
-      for (let range = keyRange(tx, from, to); ;) {
-        const page = await result<EntryOwner[]>(contents.getAll(range, 256))
-        for (const { node, own } of page.flatMap((entry) => referenceOfRaw(entry) ?? [])) sizes.set(node, own)
+      const owners = tx.objectStore('owners')
+      for (let page = await result<Owner[]>(owners.getAll(null, 256)); page.length > 0;) {
+        const entries = page.flatMap((owner) => (owner.kind === 'entry' ? entriesIn(owner) : []))
+        for (const { node, own } of entries.flatMap((entry) => referenceOfRaw(entry) ?? [])) sizes.set(node, own)
         const last = page.at(-1)
-        if (last === undefined || page.length < 256) break
-        range = keyRange(tx, last.cid, to, true)
+        page = last === undefined ? [] : await result<Owner[]>(owners.getAll(keyRange(tx, last.id, [], true), 256))
       }
       const references = tx.objectStore('references')
       for (let page = await result<Reference[]>(references.getAll(null, 256)); page.length > 0;) {
@@ -257,16 +259,19 @@ export class Catalog {
   }
 
   /** The owners that name a block, removals left out. */
-  ownersOf(blocks: readonly BlockKey[]): Promise<Owner[][]> {
+  ownersOf(blocks: readonly BlockKey[]): Promise<NamingOwner[][]> {
     return this.read(['owners', 'references'], (tx) =>
       Promise.all(
         blocks.map(async (block) => {
           const keys = (await result(tx.objectStore('references').index('blocks').getAllKeys(block))) as [string, string][]
-          const entries = await result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(rawCid(block).toString()))
+          const entries = await entriesOfContent(tx, rawCid(block).toString())
           const named = new Set(keys.map(([owner]) => owner))
           for (const { id } of entries) named.delete(id)
           const owners = await Promise.all([...named].map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))))
-          return [...entries, ...owners].filter((owner): owner is Owner => owner !== undefined && owner.kind !== 'removal')
+          const others = owners.flatMap((owner): NamingOwner[] =>
+            owner === undefined ? [] : owner.kind === 'entry' ? entriesIn(owner) : [owner],
+          )
+          return [...entries, ...others].filter((owner) => owner.kind !== 'removal')
         }),
       ),
     )

@@ -1,5 +1,6 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
 import { added, result } from './database.ts'
+import { EntryRows, mayShare, rowOf, rowsOf } from './entry-rows.ts'
 import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
 import { placePacks, type Placed } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
@@ -53,8 +54,12 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
   const changes: CatalogChange[] = []
   const usage = { ...commit.added, files: 0, pinnedBytes: 0 }
   if (commit.writer !== undefined) await mustLive(tx, { id: commit.writer, kind: 'writer' })
+  const rows = new EntryRows(tx)
   const contents = withoutRepeats(commit.contents)
-  const kept = await Promise.all(contents.map((content) => keep(tx, content, changes, usage)))
+  const together = await addTogether(tx, contents, changes)
+  usage.files += together.size
+  const kept = await Promise.all(contents.map(async (content) => together.has(content) || (await keep(tx, rows, content, changes, usage))))
+  rows.write()
   const leftovers = commit.leftovers || kept.includes(false)
   const needed = new Set<string>()
   if (commit.packs.length > 0) {
@@ -73,10 +78,37 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
 
 type CommitUsage = Pick<Usage, 'files'> & { pinnedBytes: number }
 
-async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogChange[], usage: CommitUsage): Promise<boolean> {
+/** Adds entries that may share a row with others, but for rows that hold a name which is there: each of those is kept by itself. */
+async function addTogether(tx: IDBTransaction, contents: readonly KeptContent[], changes: CatalogChange[]): Promise<Set<KeptContent>> {
+  const drafts = new Map<string, KeptContent>()
+  const entries = contents.flatMap((content) => {
+    const { entry, pin } = content
+    if (entry === undefined || entry.existed === true || pin !== undefined || !mayShare(entry)) return []
+    drafts.set(JSON.stringify([entry.filename, entry.cid]), content)
+    return [newEntry(entry, '')]
+  })
+  if (entries.length < 2) return new Set()
+  const rows = rowsOf(entries)
+  const whole = await Promise.all(rows.map((row) => added(tx.objectStore('owners'), row)))
+  const names = rows.filter((_, index) => whole[index] === true).flatMap((row) => row.names)
+  for (const [filename, cid] of names) changes.push({ cid, filename, kind: 'stored' })
+  return new Set(names.flatMap((name) => drafts.get(JSON.stringify(name)) ?? []))
+}
+
+function newEntry({ existed: _existed, ...draft }: NonNullable<KeptContent['entry']>, id: string): EntryOwner {
+  const now = Date.now()
+  return { ...draft, id, kind: 'entry', modified: now, lastUsed: now, replicas: [] }
+}
+
+async function keep(
+  tx: IDBTransaction,
+  rows: EntryRows,
+  content: KeptContent,
+  changes: CatalogChange[],
+  usage: CommitUsage,
+): Promise<boolean> {
   const owners = tx.objectStore('owners')
   const references = tx.objectStore('references')
-  const now = Date.now()
   const putAll = (owner: string): void => {
     for (const reference of content.references) references.put({ ...reference, owner })
   }
@@ -85,34 +117,37 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
   }
   let kept = false
   let { entry } = content
-  if (entry?.implicit !== undefined && (await result(owners.index('content').getKey(content.cid))) !== undefined) {
+  if (entry?.implicit !== undefined && (await result(owners.index('contents').getKey(content.cid))) !== undefined) {
     entry = undefined
     kept = true
   }
   if (entry !== undefined) {
     const { existed, ...draft } = entry
-    const row: EntryOwner = { ...draft, id: newOwnerId(), kind: 'entry', modified: now, lastUsed: now, replicas: [] }
-    const before =
-      existed !== true && (await added(owners, row))
-        ? row
-        : await result<EntryOwner | undefined>(owners.index('name').get([draft.filename, content.cid]))
-    if (before === row) {
-      putForEntry(row.id)
+    const fresh = newEntry(entry, newOwnerId())
+    const before = existed !== true && (await added(owners, rowOf([fresh]))) ? fresh : await rows.named(draft.filename, content.cid)
+    if (before === fresh) {
+      putForEntry(fresh.id)
       usage.files++
       changes.push({ cid: content.cid, filename: draft.filename, kind: 'stored' })
       kept = true
     } else if (before !== undefined) {
       const { implicit, ...rest } = before
-      const after: EntryOwner = { ...rest, ...draft, complete: draft.complete || before.complete, modified: now, lastUsed: now }
+      const after: EntryOwner = {
+        ...rest,
+        ...draft,
+        complete: draft.complete || before.complete,
+        modified: fresh.modified,
+        lastUsed: fresh.lastUsed,
+      }
       if (implicit !== undefined && draft.implicit !== undefined) after.implicit = implicit
-      owners.put(after)
+      rows.replace(after)
       putForEntry(before.id)
       changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
       kept = true
     }
   }
   if (content.pin !== undefined) {
-    putAll(await keepPin(tx, content.cid, content.pin, changes, usage))
+    putAll(await keepPin(tx, rows, content.cid, content.pin, changes, usage))
     kept = true
   }
   return kept
@@ -121,6 +156,7 @@ async function keep(tx: IDBTransaction, content: KeptContent, changes: CatalogCh
 /** Answers the id of the holder's pin. */
 async function keepPin(
   tx: IDBTransaction,
+  rows: EntryRows,
   cid: string,
   { holder, size }: NonNullable<KeptContent['pin']>,
   changes: CatalogChange[],
@@ -136,8 +172,8 @@ async function keepPin(
   // Whichever pin goes last takes away from the sum what the first one added to it.
   if (other === undefined) usage.pinnedBytes += size
   else if (other.size !== undefined && other.size !== size) owners.put({ ...row, size: other.size })
-  for (const entry of await result<EntryOwner[]>(owners.index('content').getAll(cid))) {
-    if (entry.implicit === UNHELD) owners.put({ ...entry, implicit: HELD })
+  for (const entry of await rows.ofContent(cid)) {
+    if (entry.implicit === UNHELD) rows.replace({ ...entry, implicit: HELD })
     changes.push({ cid, filename: entry.filename, kind: other === undefined ? 'pinned' : 'updated' })
   }
   return row.id

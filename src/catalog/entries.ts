@@ -1,11 +1,12 @@
 // Entries and pins: listing, looking up, deleting, unpinning. Each change is one transaction and answers the owners it ended.
 import { PinnedError } from '../errors.ts'
 import { addUsage, endPending } from './owners.ts'
+import { compareNames, entriesIn, entriesNamed, entriesOfContent, EntryRows } from './entry-rows.ts'
 import type { Catalog } from './catalog.ts'
 import type { CatalogChange } from './commit.ts'
 import { keyRange, result } from './database.ts'
 import { addPinnedBytes, holdersIn, pinsOf } from './pins.ts'
-import { UNHELD, type EntryOwner, type PinOwner } from './schema.ts'
+import { UNHELD, type EntryOwner, type EntryRow, type PinOwner } from './schema.ts'
 
 export interface Listing {
   entry: EntryOwner
@@ -20,19 +21,19 @@ export async function listEntries(
   limit: number,
 ): Promise<Listing[]> {
   return catalog.read(['owners'], async (tx) => {
-    const owners = tx.objectStore('owners')
-    const names = owners.index('name')
     const entries: EntryOwner[] = []
     for (const [lower, upper] of rangesUnder(path)) {
       if (entries.length >= limit) break
       let from = lower
       if (after !== undefined) {
         const start: [string, string] = [after.filename, after.cid]
-        if (compare(start, upper) >= 0) continue
-        if (compare(start, lower) >= 0) from = start
+        if (compareNames(start, upper) >= 0) continue
+        if (compareNames(start, lower) >= 0) from = start
       }
-      const range = keyRange(tx, from, upper, from !== lower, true)
-      entries.push(...(await result<EntryOwner[]>(names.getAll(range, Number.isFinite(limit) ? limit - entries.length : undefined))))
+      const isOpen = from !== lower
+      const range = keyRange(tx, from, upper, isOpen, true)
+      const isBefore = (name: [string, string]): boolean => compareNames(name, from) < (isOpen ? 1 : 0)
+      entries.push(...(await entriesNamed(tx, range, isBefore, limit - entries.length)))
     }
     const holders = await Promise.all(entries.map((entry) => holdersIn(tx, entry.cid)))
     return entries.map((entry, index) => ({ entry, holders: holders[index] ?? [] }))
@@ -41,7 +42,7 @@ export async function listEntries(
 
 /** The entries of one content. */
 export function entriesOf(catalog: Catalog, cid: string): Promise<EntryOwner[]> {
-  return catalog.read(['owners'], (tx) => result<EntryOwner[]>(tx.objectStore('owners').index('content').getAll(cid)))
+  return catalog.read(['owners'], (tx) => entriesOfContent(tx, cid))
 }
 
 export function holdersOf(catalog: Catalog, cid: string): Promise<string[]> {
@@ -60,12 +61,13 @@ export async function deleteEntries(
 ): Promise<{ ended: string[]; changes: CatalogChange[] }> {
   return catalog.writeToFree(['owners', 'references'], async (tx) => {
     const owners = tx.objectStore('owners')
-    const all = await result<EntryOwner[]>(owners.index('content').getAll(cid))
+    const rows = new EntryRows(tx)
+    const all = await rows.ofContent(cid)
     const going = options.filename === undefined ? all : all.filter((entry) => entry.filename === options.filename)
-    const ended = going.map((entry) => entry.id)
     const changes: CatalogChange[] = going.map(({ filename }) => ({ cid, filename, kind: 'deleted' }))
+    const unpinned: string[] = []
     let pinned = 0
-    if (going.length === 0) return { ended, changes }
+    if (going.length === 0) return { ended: [], changes }
     if (going.length === all.length) {
       const pins = await result<PinOwner[]>(owners.index('pin').getAll(pinsOf(tx, cid)))
       if (pins.length > 0 && options.force !== true) {
@@ -73,13 +75,15 @@ export async function deleteEntries(
         const names = holders.map((holder) => `'${holder}'`).join(', ')
         throw new PinnedError(`${cid} is pinned by ${names}: unpin it first, or delete with { force: true }`, cid, holders)
       }
-      ended.push(...pins.map((pin) => pin.id))
+      unpinned.push(...pins.map((pin) => pin.id))
       pinned = pins[0]?.size ?? 0
     }
-    await Promise.all(ended.map((id) => endPending(tx, id, true)))
+    const ended = await Promise.all(going.map((entry) => rows.end(entry)))
+    await Promise.all(unpinned.map((id) => endPending(tx, id, true)))
+    rows.write()
     await addUsage(tx, { bytes: 0, blocks: 0, files: -going.length })
-    if (ended.length > going.length) await addPinnedBytes(tx, -pinned)
-    return { ended, changes }
+    if (unpinned.length > 0) await addPinnedBytes(tx, -pinned)
+    return { ended: [...ended, ...unpinned], changes }
   })
 }
 
@@ -90,9 +94,11 @@ export async function endPin(catalog: Catalog, cid: string, holder: string): Pro
     const pin = await result<PinOwner | undefined>(owners.index('pin').get([cid, holder]))
     if (pin === undefined) return { ended: [], changes: [] }
     await endPending(tx, pin.id, true)
-    const entries = await result<EntryOwner[]>(owners.index('content').getAll(cid))
+    const rows = new EntryRows(tx)
+    const entries = await rows.ofContent(cid)
     const isHeld = (await holdersIn(tx, cid)).length > 0
-    if (!isHeld) for (const entry of entries) if (entry.implicit !== undefined) owners.put({ ...entry, implicit: UNHELD })
+    if (!isHeld) for (const entry of entries) if (entry.implicit !== undefined) rows.replace({ ...entry, implicit: UNHELD })
+    rows.write()
     await addPinnedBytes(tx, isHeld ? 0 : -(pin.size ?? 0))
     const kind = isHeld ? 'updated' : 'unpinned'
     return { ended: [pin.id], changes: entries.map(({ filename }) => ({ cid, filename, kind })) }
@@ -107,7 +113,7 @@ export async function endImplicitEntries(catalog: Catalog): Promise<{ ended: str
     const changes: CatalogChange[] = []
     // Where nobody noted which entries lost their pins, it is noted now.
     await addPinnedBytes(tx, 0)
-    for (const entry of await result<EntryOwner[]>(owners.index('implicit').getAll(UNHELD))) {
+    for (const entry of (await result<EntryRow[]>(owners.index('implicit').getAll(UNHELD))).flatMap(entriesIn)) {
       if ((await holdersIn(tx, entry.cid)).length > 0) continue
       await endPending(tx, entry.id, true)
       ended.push(entry.id)
@@ -121,14 +127,13 @@ export async function endImplicitEntries(catalog: Catalog): Promise<{ ended: str
 /** Writes the times of last use that were gathered. */
 export async function writeLastUsed(catalog: Catalog, times: ReadonlyMap<string, number>): Promise<void> {
   await catalog.write(['owners'], async (tx) => {
-    const owners = tx.objectStore('owners')
+    const rows = new EntryRows(tx)
     await Promise.all(
       [...times].map(async ([cid, time]) => {
-        for (const entry of await result<EntryOwner[]>(owners.index('content').getAll(cid))) {
-          if (entry.lastUsed < time) owners.put({ ...entry, lastUsed: time })
-        }
+        for (const entry of await rows.ofContent(cid)) if (entry.lastUsed < time) rows.replace({ ...entry, lastUsed: time })
       }),
     )
+    rows.write()
   })
 }
 
@@ -143,15 +148,5 @@ function rangesUnder(path: string): Bounds[] {
       [[name], [name, []]],
       [[`${name}/`], [`${name}0`]],
     ])
-    .toSorted((a, b) => compare(a[0], b[0]))
-}
-
-/** IndexedDB's order of arrays of strings, in which an array is greater than any string. */
-function compare(a: readonly unknown[], b: readonly unknown[]): number {
-  for (let index = 0; index < Math.min(a.length, b.length); index++) {
-    const [left, right] = [a[index], b[index]]
-    if (Array.isArray(left) || Array.isArray(right)) return Number(Array.isArray(left)) - Number(Array.isArray(right))
-    if (left !== right) return (left as string) < (right as string) ? -1 : 1
-  }
-  return a.length - b.length
+    .toSorted((a, b) => compareNames(a[0], b[0]))
 }

@@ -1,7 +1,6 @@
 // Rows of owners within a transaction: their references, their end, and the usage that goes with it.
 import { DatabaseError } from '../errors.ts'
 import { keyRange, result } from './database.ts'
-import { referenceOfRaw } from './raw-blocks.ts'
 import type { Owner, PendingOwner, Usage } from './schema.ts'
 
 /**
@@ -36,13 +35,16 @@ export async function endPending(tx: IDBTransaction, id: string, leftovers: bool
   const row = await result<Owner | undefined>(owners.get(id))
   if (row === undefined) return
   if (leftovers) {
-    const reference = row.kind === 'entry' ? referenceOfRaw(row) : undefined
-    if (reference !== undefined) tx.objectStore('references').put(reference)
-    owners.put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
+    putRemoval(tx, id)
   } else {
     owners.delete(id)
     tx.objectStore('references').delete(ownedBy(tx, id))
   }
+}
+
+/** What names a removal's blocks is there, or is put beside. */
+export function putRemoval(tx: IDBTransaction, id: string): void {
+  tx.objectStore('owners').put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
 }
 
 export async function addUsage(tx: IDBTransaction, delta: Usage): Promise<void> {

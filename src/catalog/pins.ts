@@ -1,8 +1,9 @@
 // Pins within a transaction: who holds a content, and the sum of what is held, kept in step with the pins.
 import type { Catalog } from './catalog.ts'
 import { keyRange, result } from './database.ts'
+import { entriesOfContent } from './entry-rows.ts'
 import { usageIn } from './owners.ts'
-import { HELD, UNHELD, type EntryOwner, type PinOwner, type Usage } from './schema.ts'
+import { HELD, UNHELD, type EntryRow, type PinOwner, type Usage } from './schema.ts'
 
 /** Every pin of a content in the index `pin`. */
 export function pinsOf(tx: IDBTransaction, cid: string): IDBKeyRange {
@@ -35,8 +36,8 @@ async function settlePins(tx: IDBTransaction): Promise<number> {
   const owners = tx.objectStore('owners')
   const sizes = await sizesOfPinned(tx)
   for (const pin of await result<PinOwner[]>(owners.index('pin').getAll())) owners.put({ ...pin, size: sizes.get(pin.pinned) ?? 0 })
-  for (const entry of await result<EntryOwner[]>(owners.index('implicit').getAll(HELD))) {
-    if (!sizes.has(entry.cid)) owners.put({ ...entry, implicit: UNHELD })
+  for (const row of await result<EntryRow[]>(owners.index('implicit').getAll(HELD))) {
+    if (!row.contents.some((cid) => sizes.has(cid))) owners.put({ ...row, implicit: UNHELD } satisfies EntryRow)
   }
   return sum(sizes)
 }
@@ -45,8 +46,8 @@ async function sizesOfPinned(tx: IDBTransaction): Promise<Map<string, number>> {
   const owners = tx.objectStore('owners')
   const pins = await result<PinOwner[]>(owners.index('pin').getAll())
   const cids = [...new Set(pins.map((pin) => pin.pinned))]
-  const entries = await Promise.all(cids.map((cid) => result<EntryOwner | undefined>(owners.index('content').get(cid))))
-  return new Map(cids.map((cid, index) => [cid, entries[index]?.size ?? 0]))
+  const entries = await Promise.all(cids.map((cid) => entriesOfContent(tx, cid)))
+  return new Map(cids.map((cid, index) => [cid, entries[index]?.[0]?.size ?? 0]))
 }
 
 function sum(sizes: ReadonlyMap<string, number>): number {

@@ -130,7 +130,7 @@ async function rowsOfFew(store: IDBObjectStore, blocks: readonly BlockKey[]): Pr
   }
   // Their keys first: each row would come once for every block in it.
   const keys = await Promise.all(blocks.map((block) => result(index.getKey(block))))
-  const once = new Map(keys.flatMap((key) => (key === undefined ? [] : [[String(key), key]])))
+  const once = new Map(keys.flatMap((key) => (key === undefined ? [] : [[(key as string[]).join(' '), key]])))
   return Promise.all([...once.values()].map((key) => result<PlacesRow>(store.get(key))))
 }
 

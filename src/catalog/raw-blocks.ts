@@ -11,9 +11,6 @@ const IDENTITY = 0x00
 /** How a raw CID of version 1 begins in base32: 16 bits of 80. */
 const RAW_BEGINNING = /^bafk[q-z2-7]/
 
-/** Lower and upper bound of raw CIDs in the index of contents. */
-export const RAW_CIDS: readonly [string, string] = ['bafk', 'bafl']
-
 export function multihashKey(multihash: Uint8Array): BlockKey {
   return `/${base32upper.encoder.encode(multihash)}`
 }

@@ -9,7 +9,7 @@ interface OwnerBase {
   id: string
 }
 
-/** One name for one content. */
+/** One name for one content. `id` is that of its row, which entries of one raw block may share. */
 export interface EntryOwner extends OwnerBase {
   kind: 'entry'
   filename: string
@@ -28,6 +28,21 @@ export interface EntryOwner extends OwnerBase {
   sha256?: string
   replicas: string[]
 }
+
+/**
+ * Entries as they are kept: one, or many of one raw block each that were stored together (see PlacesRow for why). What `names` says, `entries` tells
+ * the rest of, in the same order; `contents` are their CIDs.
+ */
+export interface EntryRow extends OwnerBase {
+  kind: 'entry'
+  names: [filename: string, cid: string][]
+  contents: string[]
+  entries: EntryDetails[]
+  /** Of an entry that is alone. */
+  implicit?: typeof HELD | typeof UNHELD
+}
+
+export type EntryDetails = Omit<EntryOwner, 'id' | 'kind' | 'filename' | 'cid' | 'implicit'>
 
 /** In `implicit`: a pin holds the entry. Code that kept no sum of pins wrote this one alone. */
 export const HELD = 1 as const
@@ -55,7 +70,8 @@ export interface PendingOwner extends OwnerBase {
   resume?: unknown
 }
 
-export type Owner = EntryOwner | PinOwner | PendingOwner
+/** Rows of the store `owners`. */
+export type Owner = EntryRow | PinOwner | PendingOwner
 
 /**
  * What an owner says of one node (or of one batch of a writer): the node's block and those it links to. An entry of one raw block has none: its CID
@@ -149,8 +165,8 @@ export function upgradeCatalog(db: IDBDatabase): void {
   }
   if (missing.has('owners')) {
     const owners = db.createObjectStore('owners', { keyPath: 'id' })
-    owners.createIndex('name', ['filename', 'cid'], { unique: true })
-    owners.createIndex('content', 'cid')
+    owners.createIndex('names', 'names', { multiEntry: true, unique: true })
+    owners.createIndex('contents', 'contents', { multiEntry: true })
     owners.createIndex('pin', ['pinned', 'holder'], { unique: true })
     owners.createIndex('pending', 'pending')
     owners.createIndex('implicit', 'implicit')

@@ -120,9 +120,8 @@ export async function lose(cacheDir: string, cid: string): Promise<void> {
   const without = <T>(list: T[]): T[] => list.filter((_, index) => places.blocks[index] !== place.block)
   const { pack, at } = places
   const left = { pack, at, blocks: without(places.blocks), offsets: without(places.offsets), lengths: without(places.lengths) }
-  await within(`${cacheDir}/catalog`, 'places', 'readwrite', (rows): IDBRequest<unknown> =>
-    left.blocks.length > 0 ? rows.put(left) : rows.delete([pack, at]),
-  )
+  if (left.blocks.length > 0) await within(`${cacheDir}/catalog`, 'places', 'readwrite', (rows) => rows.put(left))
+  else await within(`${cacheDir}/catalog`, 'places', 'readwrite', (rows) => rows.delete([pack, at]))
   const row = (await within(`${cacheDir}/catalog`, 'packs', 'readonly', (rows) => rows.get(place.pack))) as { live: number }
   await within(`${cacheDir}/catalog`, 'packs', 'readwrite', (rows) => rows.put({ ...row, live: row.live - place.length }))
 }

@@ -100,11 +100,17 @@ export async function countAll(cacheDir: string): Promise<Counts> {
     packed: packed.length,
     packs: await catalog('packs'),
     packFiles: (await packFiles(cacheDir)).length,
-    owners: await catalog('owners'),
+    owners: await ownerCount(cacheDir),
     references: await catalog('references'),
     foreign: await catalog('foreign'),
     damaged: await catalog('damaged'),
   }
+}
+
+/** Entries that share a row one by one. */
+async function ownerCount(cacheDir: string): Promise<number> {
+  const rows = (await within(`${cacheDir}/catalog`, 'owners', 'readonly', (store) => store.getAll())) as { names?: unknown[] }[]
+  return rows.reduce((sum, { names }) => sum + (names?.length ?? 1), 0)
 }
 
 export const NOTHING: Counts = {

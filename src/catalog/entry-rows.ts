@@ -1,0 +1,160 @@
+// Rows of entries within a transaction: one entry, or many small ones that were stored together.
+import { ENTRIES_A_ROW } from '../limits.ts'
+import { result } from './database.ts'
+import { endPending, newOwnerId, putRemoval } from './owners.ts'
+import { isRaw, referenceOfRaw } from './raw-blocks.ts'
+import type { EntryDetails, EntryOwner, EntryRow } from './schema.ts'
+
+export function rowOf(entries: readonly EntryOwner[]): EntryRow {
+  const [first] = entries
+  if (first === undefined) throw new RangeError('a row of entries needs one at least: this cannot be')
+  return {
+    id: first.id,
+    kind: 'entry',
+    names: entries.map(({ filename, cid }) => [filename, cid]),
+    contents: entries.map(({ cid }) => cid),
+    entries: entries.map(detailsOf),
+    ...(first.implicit === undefined ? {} : { implicit: first.implicit }),
+  }
+}
+
+/** Entries in the order of their names, in as few rows as may be: those of one raw block share one. */
+export function rowsOf(entries: readonly EntryOwner[]): EntryRow[] {
+  const sorted = entries.toSorted((a, b) => compareNames([a.filename, a.cid], [b.filename, b.cid]))
+  const rows: EntryRow[] = []
+  for (let from = 0; from < sorted.length; from += ENTRIES_A_ROW) {
+    const id = newOwnerId()
+    rows.push(rowOf(sorted.slice(from, from + ENTRIES_A_ROW).map((entry) => ({ ...entry, id }))))
+  }
+  return rows
+}
+
+export function entriesIn({ id, kind, names, entries, implicit }: EntryRow): EntryOwner[] {
+  return names.flatMap(([filename, cid], index) => {
+    const details = entries[index]
+    return details === undefined ? [] : [{ ...details, id, kind, filename, cid, ...(implicit === undefined ? {} : { implicit }) }]
+  })
+}
+
+/** Whether an entry may share its row with others: nothing but its name and its CID leads to it. */
+export function mayShare({ cid, implicit }: Pick<EntryOwner, 'cid' | 'implicit'>): boolean {
+  return implicit === undefined && isRaw(cid)
+}
+
+/** The entries of one content. */
+export async function entriesOfContent(tx: IDBTransaction, cid: string): Promise<EntryOwner[]> {
+  const rows = await result<EntryRow[]>(tx.objectStore('owners').index('contents').getAll(cid))
+  return rows.flatMap(entriesIn).filter((entry) => entry.cid === cid)
+}
+
+/** The names in the range by filename, then CID, at most `limit`. */
+export async function entriesNamed(
+  tx: IDBTransaction,
+  range: IDBKeyRange,
+  isBefore: (name: [string, string]) => boolean,
+  limit: number,
+): Promise<EntryOwner[]> {
+  const owners = tx.objectStore('owners')
+  const names = owners.index('names')
+  const most = Number.isFinite(limit) ? limit : undefined
+  const ids = (await result(names.getAllKeys(range, most))) as string[]
+  const once = [...new Set(ids)]
+  if (once.length === ids.length) {
+    const alone = await result<EntryRow[]>(names.getAll(range, most))
+    if (alone.every((row) => row.names.length === 1)) return alone.flatMap(entriesIn)
+  }
+  // A row that holds several names comes once for each of them, in the order of the names.
+  const rows = await Promise.all(once.map((id) => result<EntryRow>(owners.get(id))))
+  const left = new Map(
+    rows.map((row) => [
+      row.id,
+      entriesIn(row)
+        .filter(({ filename, cid }) => !isBefore([filename, cid]))
+        .toSorted((a, b) => compareNames([b.filename, b.cid], [a.filename, a.cid])),
+    ]),
+  )
+  return ids.flatMap((id) => left.get(id)?.pop() ?? [])
+}
+
+/** IndexedDB's order of arrays of strings, in which an array is greater than any string. */
+export function compareNames(a: readonly unknown[], b: readonly unknown[]): number {
+  for (let index = 0; index < Math.min(a.length, b.length); index++) {
+    const [left, right] = [a[index], b[index]]
+    if (Array.isArray(left) || Array.isArray(right)) return Number(Array.isArray(left)) - Number(Array.isArray(right))
+    if (left !== right) return (left as string) < (right as string) ? -1 : 1
+  }
+  return a.length - b.length
+}
+
+/** Changes of entries in one transaction, each row read once and written once: `write` must be called at the end. */
+export class EntryRows {
+  readonly #tx: IDBTransaction
+  readonly #owners: IDBObjectStore
+  readonly #rows = new Map<string, EntryRow>()
+  readonly #changed = new Set<EntryRow>()
+
+  constructor(tx: IDBTransaction) {
+    this.#tx = tx
+    this.#owners = tx.objectStore('owners')
+  }
+
+  async ofContent(cid: string): Promise<EntryOwner[]> {
+    const rows = await result<EntryRow[]>(this.#owners.index('contents').getAll(cid))
+    return rows.flatMap((row) => entriesIn(this.#known(row))).filter((entry) => entry.cid === cid)
+  }
+
+  async named(filename: string, cid: string): Promise<EntryOwner | undefined> {
+    const id = (await result(this.#owners.index('names').getKey([filename, cid]))) as string | undefined
+    if (id === undefined) return undefined
+    const row = this.#rows.get(id) ?? (await result<EntryRow | undefined>(this.#owners.get(id)))
+    return row === undefined ? undefined : entriesIn(this.#known(row)).find((entry) => entry.filename === filename && entry.cid === cid)
+  }
+
+  /** Says something else of an entry that was read here. */
+  replace(entry: EntryOwner): void {
+    const [row, at] = this.#find(entry)
+    row.entries[at] = detailsOf(entry)
+    delete row.implicit
+    if (entry.implicit !== undefined) row.implicit = entry.implicit
+    this.#changed.add(row)
+  }
+
+  /** Makes an entry that was read here a removal, whose id is answered. */
+  async end(entry: EntryOwner): Promise<string> {
+    const [row, at] = this.#find(entry)
+    const isAlone = row.names.length === 1
+    const id = isAlone ? row.id : newOwnerId()
+    const reference = referenceOfRaw(entry)
+    if (reference !== undefined) this.#tx.objectStore('references').put({ ...reference, owner: id })
+    if (isAlone) {
+      this.#changed.delete(row)
+      await endPending(this.#tx, id, true)
+      return id
+    }
+    for (const list of [row.names, row.contents, row.entries]) list.splice(at, 1)
+    this.#changed.add(row)
+    putRemoval(this.#tx, id)
+    return id
+  }
+
+  write(): void {
+    for (const row of this.#changed) this.#owners.put(row)
+  }
+
+  #known(row: EntryRow): EntryRow {
+    const known = this.#rows.get(row.id) ?? row
+    this.#rows.set(row.id, known)
+    return known
+  }
+
+  #find({ id, filename, cid }: EntryOwner): [EntryRow, number] {
+    const row = this.#rows.get(id)
+    const at = row?.names.findIndex((name) => name[0] === filename && name[1] === cid) ?? -1
+    if (row === undefined || at < 0) throw new RangeError(`entry '${filename}' was not read in this transaction: this cannot be`)
+    return [row, at]
+  }
+}
+
+function detailsOf({ id: _id, kind: _kind, filename: _filename, cid: _cid, implicit: _implicit, ...details }: EntryOwner): EntryDetails {
+  return details
+}
