@@ -7,7 +7,7 @@ import type { TestProjectInlineConfiguration, ViteUserConfig } from 'vitest/conf
 import { CHROMIUM_ARGS, findChromium } from './scripts/chromium.mjs'
 
 /** Where the tier makes no difference: nothing there writes the leaves of a large file. They run once, with `browser`. */
-const ONCE = ['setup', 'network', 'blockstore', 'helia-view'].map((name) => `test/browser/${name}.test.ts`)
+const ONCE = ['setup', 'network', 'blockstore', 'helia-view', 'record-workers'].map((name) => `test/browser/${name}.test.ts`)
 
 export default defineConfig(async (): Promise<ViteUserConfig> => {
   // Only looked for here: `npm test` has installed one before where there was none. Without any, Playwright says what to do.

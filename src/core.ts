@@ -16,7 +16,7 @@ import { LayoutCache } from './files/read.ts'
 import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
 import type { ResolvedOptions } from './options.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
-import { Lanes } from './packs/lanes.ts'
+import type { Lanes } from './packs/lanes.ts'
 import type { Folder } from './packs/service.ts'
 
 export interface CoreEvents {
@@ -43,6 +43,8 @@ export class Core {
   readonly #channel: BroadcastChannel | undefined
   readonly #events: CoreEvents
   readonly #removals = new Set<Promise<unknown>>()
+  /** Workers that only read records. */
+  readonly #readers: { asked: boolean; lanes?: Lanes } = { asked: false }
   #rewriting: Promise<void> = Promise.resolve()
   #freeingAlone: { interrupt: AbortController; work: Promise<unknown> } | undefined
   /** Asked instead of the database in the memory tier, where Helia's datastore is no database. */
@@ -63,6 +65,7 @@ export class Core {
       locks: this.locks,
       tier: options.tier,
       packsRefused: () => this.packsRefused,
+      recordLanes: () => this.#recordLanes(options),
       onDamaged: (cid) => events.onDamaged(cid.toV1().toString()),
     })
     this.#datastore = datastoreDatabase(`${options.cacheDir}/data`, factory)
@@ -126,6 +129,7 @@ export class Core {
   }
 
   async #openLanes(folder: Folder, createWorker: (() => Worker) | undefined): Promise<Lanes> {
+    const { Lanes } = await loadLanes(createWorker)
     // Held, so that no sweep takes the file that is tried.
     const probe = `probe-${newOwnerId()}`
     const lock = await this.locks.holdPack(probe, 'shared')
@@ -134,6 +138,25 @@ export class Core {
     } finally {
       await lock?.release()
     }
+  }
+
+  /** Those of the packs, or where there are none some that begin with the first large reading, which does not wait for them. */
+  #recordLanes({ createWorker }: ResolvedOptions): Lanes | undefined {
+    const { packs } = this.store
+    const those = packs?.settledLanes ?? this.#readers.lanes
+    if (those !== undefined) return those.isAlive ? those : undefined
+    // A worker sees what is in IndexedDB, and none of it in memory; and it takes a lock to tell that it lives.
+    if (this.#readers.asked || packs?.lanesSettled === false || this.medium === 'memory' || !this.locks.crossContext) return undefined
+    this.#readers.asked = true
+    const open = async (): Promise<void> => {
+      const { Lanes } = await loadLanes(createWorker)
+      const lanes = await Lanes.openForRecords(createWorker)
+      if (this.#ending.signal.aborted) lanes.close(new ClosedError('the storage was closed'))
+      else this.#readers.lanes = lanes
+    }
+    // Where there can be none this thread reads as well.
+    open().catch(() => undefined)
+    return undefined
   }
 
   /** Where leaves of large files are written here. */
@@ -249,6 +272,7 @@ export class Core {
     this.#ending.abort(reason)
     await Promise.all(this.#removals)
     this.#channel?.close()
+    this.#readers.lanes?.close(reason ?? new ClosedError('the storage was closed'))
     await this.store.packs?.close(reason ?? new ClosedError('the storage was closed'))
     await Promise.all([this.catalog.database.close(reason), this.store.records.database.close(reason), this.#datastore.close(reason)])
   }
@@ -293,6 +317,16 @@ export class Core {
       channel.addEventListener('message', listen)
       channel.postMessage({ type: 'anyone' } satisfies ChannelMessage)
     })
+  }
+}
+
+/** @throws NotSupportedError where there can be no workers */
+async function loadLanes(createWorker: (() => Worker) | undefined): Promise<{ Lanes: typeof Lanes }> {
+  if (createWorker === undefined && typeof Worker === 'undefined') throw new NotSupportedError('this context can not make workers')
+  try {
+    return await import('./packs/lanes.ts')
+  } catch (cause) {
+    throw new NotSupportedError(`the code that starts pack workers could not be loaded (${String(cause)})`, { cause })
   }
 }
 

@@ -69,8 +69,11 @@ export const PACK_FLUSH_BYTES: number = 64 * MIB
 /** Bytes of one read from a pack: neighbours up to this are read together. */
 export const PACK_RUN_BYTES: number = 4 * MIB
 
-/** Workers that read, write and hash packs. */
+/** Workers that read, write and hash packs, and read records. */
 export const PACK_LANES = 2
+
+/** Records asked for at once from which a worker reads them. */
+export const RECORDS_READ_BESIDE = 4
 
 /** Milliseconds that a pack worker may take to start. */
 export const PACK_WORKER_TIMEOUT_MS = 5_000

@@ -185,12 +185,6 @@ function workerMaker(config: Fields): { createWorker?: () => Worker } {
   const { createWorker } = config
   if (createWorker === undefined) return {}
   if (typeof createWorker !== 'function') throw wrongType('config.createWorker', 'a function that makes a Worker', createWorker)
-  if (config.tier === 'records') {
-    throw new InvalidOptionsError(
-      "option 'config.createWorker' has no effect with tier 'records', which writes no packs: leave one of the two out",
-      'config.createWorker',
-    )
-  }
   return { createWorker: createWorker as () => Worker }
 }
 

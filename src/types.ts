@@ -79,7 +79,8 @@ export interface StorageConfig {
   tier?: 'auto' | 'records' | 'packs'
   /**
    * Makes a pack worker, whose script calls `servePacks()` of 'ipfs-kit-web/pack-worker'. Wanted where a Content-Security-Policy forbids workers
-   * from blob: URLs, which is how they are made else. Called once or twice.
+   * from blob: URLs, which is how they are made else. Called once or twice; with tier 'records' when much is read for the first time, since such
+   * workers also read records beside the page.
    *
    * @example
    * createWorker: () => new Worker(new URL('./pack-worker.ts', import.meta.url), { type: 'module' })

@@ -7,7 +7,7 @@ import { IntegrityError, UnsupportedContentError } from '../errors.ts'
 import { HASHES_IN_FLIGHT } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 
-const SHA2_256 = 0x12
+export const SHA2_256 = 0x12
 const SHA2_512 = 0x13
 export const IDENTITY = 0x00
 

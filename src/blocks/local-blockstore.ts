@@ -5,10 +5,11 @@ import type { Locks } from '../catalog/locks.ts'
 import { arePacked, examinePlaces } from '../catalog/pack-rows.ts'
 import type { Place } from '../catalog/schema.ts'
 import { IntegrityError, NotSupportedError } from '../errors.ts'
+import { RECORDS_READ_BESIDE } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockOptions, BlockSource } from './blocks.ts'
-import { checkHash, equalBytes, IDENTITY, matchMany, type HashedBlock } from './hashing.ts'
+import { checkHash, equalBytes, IDENTITY, matchMany, SHA2_256, type HashedBlock } from './hashing.ts'
 import { RAW } from './links.ts'
 import type { PackStore } from './pack-store.ts'
 import { blockKey, type BlockRecords } from './records.ts'
@@ -28,6 +29,8 @@ export interface LocalBlockstoreInit {
   tier: Tier
   /** Why this context writes no packs, once that is known. */
   packsRefused: () => Error | undefined
+  /** Workers that read records beside this thread, once there are any: asking for them starts them. */
+  recordLanes: () => Lanes | undefined
   onDamaged: (cid: CID) => void
 }
 
@@ -38,15 +41,17 @@ export class LocalBlockstore implements BlockSource {
   readonly locks: Locks
   readonly tier: Tier
   readonly #packsRefused: () => Error | undefined
+  readonly #recordLanes: () => Lanes | undefined
   readonly #onDamaged: (cid: CID) => void
 
-  constructor({ records, packs, catalog, locks, tier, packsRefused, onDamaged }: LocalBlockstoreInit) {
+  constructor({ records, packs, catalog, locks, tier, packsRefused, recordLanes, onDamaged }: LocalBlockstoreInit) {
     this.records = records
     this.packs = packs
     this.catalog = catalog
     this.locks = locks
     this.tier = tier
     this.#packsRefused = packsRefused
+    this.#recordLanes = recordLanes
     this.#onDamaged = onDamaged
   }
 
@@ -155,6 +160,7 @@ export class LocalBlockstore implements BlockSource {
         cids,
         blocks,
         indexes.filter((index) => blocks[index] === undefined && !isLeaf.has(index)),
+        options,
       ),
       this.#readPacks(cids, blocks, leaves, options),
     ])
@@ -176,14 +182,34 @@ export class LocalBlockstore implements BlockSource {
       into[index] = found[at]
     })
     const others = indexes.filter((_, at) => found[at] === undefined || whole[at] === false)
-    await this.#readRecords(cids, into, others)
+    await this.#readRecords(cids, into, others, { verify })
   }
 
-  async #readRecords(cids: readonly CID[], into: (HashedBlock | undefined)[], indexes: readonly number[]): Promise<void> {
-    const stored = await this.records.getMany(indexes.flatMap((index) => (cids[index] === undefined ? [] : blockKey(cids[index]))))
+  async #readRecords(
+    cids: readonly CID[],
+    into: (HashedBlock | undefined)[],
+    indexes: readonly number[],
+    { verify = true }: Pick<BlockOptions, 'verify'>,
+  ): Promise<void> {
+    const asked = indexes.flatMap((index) => cids[index] ?? [])
+    const stored = await this.#recordsOf(asked.map(blockKey), verify && asked.every(({ multihash }) => multihash.code === SHA2_256))
     indexes.forEach((index, at) => {
-      const bytes = stored[at]
-      if (bytes !== undefined) into[index] = { bytes }
+      const block = stored[at]
+      if (block !== undefined) into[index] = block
+    })
+  }
+
+  /** Many at once come by way of a worker where there is one: measured, taking them from the database and hashing them is most of reading them. */
+  async #recordsOf(keys: readonly BlockKey[], hash: boolean): Promise<(HashedBlock | undefined)[]> {
+    const lanes = keys.length < RECORDS_READ_BESIDE ? undefined : this.#recordLanes()
+    // Where the worker can't, this thread can, or says what the matter is.
+    const read = await lanes?.records(this.records.database.name, keys, hash).catch(() => undefined)
+    if (read === undefined) return (await this.records.getMany(keys)).map((bytes) => (bytes === undefined ? undefined : { bytes }))
+    return read.buffers.map((buffer, index) => {
+      const digest = read.digests[index]
+      return buffer === undefined
+        ? undefined
+        : { bytes: new Uint8Array(buffer), digest: digest === undefined ? undefined : new Uint8Array(digest) }
     })
   }
 }

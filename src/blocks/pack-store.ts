@@ -51,6 +51,8 @@ export class PackStore {
   readonly #locks: Locks
   readonly #lanes: Promise<Lanes | undefined>
   #settled: Lanes | undefined
+  /** Whether it is known if this context has workers. */
+  lanesSettled = false
   readonly #open = new Map<string, Open>()
   #closed = false
   #abandoned = false
@@ -63,6 +65,7 @@ export class PackStore {
     this.#lanes = lanes
     void lanes.then((settled) => {
       this.#settled = settled
+      this.lanesSettled = true
       // What the first reading would wait for. Where it fails, that one says so.
       this.directory.prepare().catch(() => undefined)
     })
@@ -72,6 +75,11 @@ export class PackStore {
   async lanes(): Promise<Lanes | undefined> {
     const lanes = await this.#lanes
     return lanes?.isAlive === true ? lanes : undefined
+  }
+
+  /** The same without waiting until they have started. */
+  get settledLanes(): Lanes | undefined {
+    return this.#settled
   }
 
   locate(keys: readonly BlockKey[]): Promise<(Place | undefined)[]> {

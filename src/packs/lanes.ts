@@ -1,6 +1,6 @@
-// Workers that read, write and hash packs beside this thread: one from the beginning, a second one once there is work for two.
+// Workers that read, write and hash packs, and read records, beside this thread: one from the beginning, a second one once there is work for two.
 import { NotSupportedError } from '../errors.ts'
-import { PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
 import type { Folder, ReadRun, Run, Service } from './service.ts'
 import type { Answer } from './worker.ts'
 import { WORKER_CODE } from './worker-code.ts'
@@ -122,12 +122,7 @@ export class Lanes {
    * @throws NotSupportedError where this context can't make workers or the worker has no sync access handles
    */
   static async open(folder: Folder, probeName: string, createWorker: () => Worker = inlineWorker): Promise<Lanes> {
-    let lane: Lane
-    try {
-      lane = new Lane(createWorker)
-    } catch (cause) {
-      throw cause instanceof NotSupportedError ? cause : new NotSupportedError(`no pack worker could be made (${String(cause)})`, { cause })
-    }
+    const lane = firstLane(createWorker)
     try {
       await lane.ready
       const { sharedReading } = await lane.call('probe', [folder, probeName])
@@ -138,6 +133,13 @@ export class Lanes {
         ? cause
         : new NotSupportedError(`the private file system can't be written here (${String(cause)})`, { cause })
     }
+  }
+
+  /** Starts a worker for reading records: it need not be able to do anything with packs. @throws NotSupportedError */
+  static async openForRecords(createWorker: () => Worker = inlineWorker): Promise<Lanes> {
+    const lane = firstLane(createWorker)
+    await lane.ready
+    return new Lanes(createWorker, lane, [], false)
   }
 
   create(pack: string): Promise<void> {
@@ -190,6 +192,12 @@ export class Lanes {
     await Promise.all(this.#lanes.map((lane) => lane.call('release', [pack])))
   }
 
+  /** Records as they lie in a database, undefined where there is none, and their SHA-256 where asked for. */
+  records(database: string, keys: readonly string[], hash: boolean): ReturnType<Service['records']> {
+    const bytes = keys.length * CHUNK_SIZE_BYTES
+    return this.#idlest(bytes).call('records', [database, keys, hash], { bytes })
+  }
+
   hash(buffer: ArrayBuffer): Promise<{ buffers: ArrayBuffer[]; digests: ArrayBuffer[] }> {
     return this.#idlest(buffer.byteLength).call('hash', [[buffer]], { transfer: [buffer], bytes: buffer.byteLength })
   }
@@ -232,11 +240,18 @@ export class Lanes {
   }
 }
 
+function firstLane(createWorker: () => Worker): Lane {
+  try {
+    return new Lane(createWorker)
+  } catch (cause) {
+    throw cause instanceof NotSupportedError ? cause : new NotSupportedError(`no pack worker could be made (${String(cause)})`, { cause })
+  }
+}
+
 let inlineUrl: string | undefined
 
 /** A worker from text, so that no bundler has to know of it. A Content-Security-Policy may refuse it: then `createWorker` makes one. */
 function inlineWorker(): Worker {
-  if (typeof Worker === 'undefined') throw new NotSupportedError('this context can not make workers')
   // Never revoked: browsers differ in when a worker has read it, and one a realm is a few kB.
   inlineUrl ??= URL.createObjectURL(new Blob([WORKER_CODE], { type: 'text/javascript' }))
   return new Worker(inlineUrl, { name: 'ipfs-kit-web packs' })

@@ -1,5 +1,5 @@
-// What a dedicated worker does with packs: writes, reads and hashes, by sync access handles. Knows nothing of blocks, and imports nothing, since
-// its code travels as text (see worker-code.ts).
+// What a dedicated worker does with packs: writes, reads and hashes, by sync access handles; and it reads and hashes records. Knows nothing of blocks,
+// and imports nothing, since its code travels as text (see worker-code.ts).
 
 export type Buffer = ArrayBuffer
 
@@ -49,6 +49,12 @@ export interface Service {
   /** Closes what was opened for reading. */
   release(pack: string): Promise<void>
   hash(buffers: Buffer[]): Promise<{ buffers: Buffer[]; digests: Buffer[] }>
+  /** Records of the object store that bears its database's name, and their SHA-256 where asked for; undefined where there is none. */
+  records(
+    database: string,
+    keys: readonly string[],
+    hash: boolean,
+  ): Promise<{ buffers: (Buffer | undefined)[]; digests: (Buffer | undefined)[] }>
 }
 
 /** The part of FileSystemSyncAccessHandle that is used: TypeScript has it only in the lib of workers. */
@@ -135,6 +141,36 @@ export function createService(): Service {
     return true
   }
   const digest = (bytes: Uint8Array<ArrayBuffer>): Promise<Buffer> => crypto.subtle.digest('SHA-256', bytes)
+  const databases = new Map<string, Promise<IDBDatabase>>()
+  const settled = <T>(request: IDBRequest<T>): Promise<T> =>
+    new Promise((resolve, reject) => {
+      request.onsuccess = () => resolve(request.result)
+      request.onerror = () => reject(request.error ?? new DOMException('request failed', 'UnknownError'))
+    })
+  const databaseOf = (name: string): Promise<IDBDatabase> => {
+    const known = databases.get(name)
+    if (known !== undefined) return known
+    const request = indexedDB.open(name)
+    // One that is not there must not come into being here.
+    request.onupgradeneeded = () => request.transaction?.abort()
+    const opening = settled(request).then((db) => {
+      const forget = (): void => {
+        databases.delete(name)
+        db.close()
+      }
+      db.onversionchange = forget
+      db.onclose = forget
+      return db
+    })
+    databases.set(name, opening)
+    opening.catch(() => databases.delete(name))
+    return opening
+  }
+  /** Other writers store views, and all of the buffer comes with one. */
+  const bufferOf = (value: unknown): Buffer | undefined => {
+    if (!(value instanceof Uint8Array)) return value instanceof ArrayBuffer ? value : undefined
+    return value.byteLength === value.buffer.byteLength ? (value.buffer as Buffer) : new Uint8Array(value).buffer
+  }
 
   return {
     async probe(folder, name) {
@@ -214,6 +250,14 @@ export function createService(): Service {
       const opening = reading.get(pack)
       reading.delete(pack)
       ;(await opening?.catch(() => undefined))?.close()
+    },
+    async records(database, keys, hash) {
+      const store = (await databaseOf(database)).transaction(database, 'readonly').objectStore(database)
+      const values = await Promise.all(keys.map((key) => settled<unknown>(store.get(key))))
+      const buffers = values.map(bufferOf)
+      const hashed = async (buffer: Buffer | undefined): Promise<Buffer | undefined> => buffer && digest(new Uint8Array(buffer))
+      const digests = hash ? await Promise.all(buffers.map(hashed)) : []
+      return { buffers, digests }
     },
     async hash(buffers) {
       return { buffers, digests: await Promise.all(buffers.map((buffer) => digest(new Uint8Array(buffer)))) }

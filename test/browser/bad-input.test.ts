@@ -477,7 +477,6 @@ describe('options of a storage', () => {
     ['a timeout of 0', { config: { ipfs: { retrieveTimeoutMs: 0 } } }, 'config.ipfs.retrieveTimeoutMs'],
     ['a timeout beyond timers', { config: { ipfs: { startTimeoutMs: 2 ** 31 } } }, 'config.ipfs.startTimeoutMs'],
     ['a createWorker that makes nothing', { config: { createWorker: 'worker.js' } }, 'config.createWorker'],
-    ['a createWorker for records', { config: { tier: 'records', createWorker: () => new Worker('') } }, 'config.createWorker'],
     ['a tier that is none', { config: { tier: 'opfs' } }, 'config.tier'],
     ['ipfs settings with forceFallback', { forceFallback: true, config: { ipfs: { gateways: [] } } }, 'config.ipfs.gateways'],
     ['ipfs settings without enableIpfsKit', { enableIpfsKit: false, config: { ipfs: { libp2p: true } } }, 'config.ipfs.libp2p'],

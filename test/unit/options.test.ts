@@ -108,7 +108,6 @@ describe('resolveOptions', () => {
     ['config.blocksDatabase', { config: { blocksDatabase: '' } }],
     ['config.tier', { config: { tier: 'opfs' } }],
     ['config.createWorker', { config: { createWorker: 'worker.js' } }],
-    ['config.createWorker', { config: { tier: 'records', createWorker: () => ({}) } }],
     ['config.ipfs.gateways', { config: { ipfs: { gateways: 'https://a.example' } } }],
     ['config.ipfs.gateways', { config: { ipfs: { gateways: ['a.example'] } } }],
     ['config.ipfs.gateways', { config: { ipfs: { gateways: ['ftp://a.example'] } } }],
