@@ -142,11 +142,10 @@ export class Core {
 
   /** Those of the packs, or where there are none some that begin with the first large reading, which does not wait for them. */
   #recordLanes({ createWorker }: ResolvedOptions): Lanes | undefined {
-    const { packs } = this.store
-    const those = packs?.settledLanes ?? this.#readers.lanes
-    if (those !== undefined) return those.isAlive ? those : undefined
+    const those = this.store.packs?.lanesNow ?? this.#readers.lanes
+    if (those !== undefined) return those !== 'starting' && those.isAlive ? those : undefined
     // A worker sees what is in IndexedDB, and none of it in memory; and it takes a lock to tell that it lives.
-    if (this.#readers.asked || packs?.lanesSettled === false || this.medium === 'memory' || !this.locks.crossContext) return undefined
+    if (this.#readers.asked || this.medium === 'memory' || !this.locks.crossContext) return undefined
     this.#readers.asked = true
     const open = async (): Promise<void> => {
       const { Lanes } = await loadLanes(createWorker)

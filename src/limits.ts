@@ -45,8 +45,9 @@ export const STREAM_WINDOW_BYTES: number = 4 * MIB
 export const PACK_MIN_BYTES: number = 4 * MIB
 export const PACK_MIN_BLOCKS = 512
 
-/** Bytes of one pack at most: a larger file has several, so that rewriting one never copies much. */
+/** Bytes and blocks of one pack at most: a larger file has several, so that rewriting one never copies much, and points few blocks anew at once. */
 export const PACK_MAX_BYTES: number = 256 * MIB
+export const PACK_MAX_BLOCKS = 8192
 
 /** Bytes of leaves that are looked up and written to a pack together. */
 export const PACK_BATCH_BYTES: number = 4 * MIB

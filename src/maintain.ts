@@ -13,6 +13,7 @@ import { foundHere, withFound, type Found } from './found.ts'
 import type { KeptContent } from './catalog/commit.ts'
 import type { Writer } from './blocks/writer.ts'
 import { IntegrityError, UnavailableError } from './errors.ts'
+import { raced } from './files/abort.ts'
 import { walk } from './files/walk.ts'
 import { LEAF_WINDOW_BLOCKS } from './limits.ts'
 import type { Operation } from './operation.ts'
@@ -214,7 +215,7 @@ export async function collect(
   core.announce(implicit.changes)
   // Without locks that other tabs see, freeing waits for an opening with nobody else (see Core.recover).
   if (!core.canFree) return { blocks: 0, bytes: 0 }
-  await core.settleRemovals()
+  await raced(core.settleRemovals(), signal)
   const { removals, uncounted } = await endDead(core.store, Date.now())
   const step = { pinnedByHelia: core.pinnedByHelia, signal }
   const freed = await core.freeNow(removals, {

@@ -1,6 +1,7 @@
 // Which of a file lies in packs, for a Blob that reads nothing: slices of packs, and between them what lies elsewhere.
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { MissingBlockError, type BlockKey } from './blocks/blocks.ts'
+import type { PackStore } from './blocks/pack-store.ts'
 import type { Place } from './catalog/schema.ts'
 import { IntegrityError } from './errors.ts'
 import { leavesOf, leavesOfRoot, type FileLayout, type Leaf } from './files/read.ts'
@@ -22,26 +23,50 @@ interface Segment {
   rows: Place[]
 }
 
+interface HeldPlaces {
+  places: ReadonlyMap<BlockKey, Place>
+  release: () => void
+}
+
 /** Where the leaves of a file lie in packs, which stay until `release` is called: a stream over them finishes, whoever deletes its content. */
-export async function holdPlaces(
-  store: LocalBlockstore,
-  file: FileLayout,
-  signal: AbortSignal,
-): Promise<{ places: ReadonlyMap<BlockKey, Place>; release: () => void } | undefined> {
+export async function holdPlaces(store: LocalBlockstore, file: FileLayout, signal: AbortSignal): Promise<HeldPlaces | undefined> {
   const { packs } = store
   if (packs === undefined || file.root.children.count === 0) return undefined
+  for (let tries = 0; ; tries++) {
+    const places = await placesOf(store, packs, file, signal)
+    if (places === undefined || places.size === 0) return undefined
+    const one = [...new Map([...places.values()].map((place) => [place.pack, place])).values()]
+    const release = await packs.keepOpen(one.map(({ pack }) => pack))
+    // A pack may have been rewritten before it was held: then what is there now is another.
+    const still = await packs.locate(one.map(({ block }) => block)).catch((error: unknown) => {
+      release()
+      throw error
+    })
+    if (tries === HOLD_TRIES || one.every(({ pack }, index) => still[index]?.pack === pack)) return { places, release }
+    release()
+  }
+}
+
+/** Tries to hold packs that are rewritten again and again, which nobody does: then reading finds the rest by itself. */
+const HOLD_TRIES = 3
+
+/** undefined where nodes of the file are not here. */
+async function placesOf(
+  store: LocalBlockstore,
+  packs: PackStore,
+  file: FileLayout,
+  signal: AbortSignal,
+): Promise<Map<BlockKey, Place> | undefined> {
   const places = new Map<BlockKey, Place>()
   try {
     for await (const window of windowsOf(store, file, signal)) {
-      const rows = await packs.locate(window.map(({ key }) => key))
-      for (const row of rows) if (row !== undefined) places.set(row.block, row)
+      for (const row of await packs.locate(window.map(({ key }) => key))) if (row !== undefined) places.set(row.block, row)
     }
+    return places
   } catch (error) {
     if (error instanceof MissingBlockError || error instanceof IntegrityError) return undefined
     throw error
   }
-  if (places.size === 0) return undefined
-  return { places, release: await packs.keepOpen([...new Set([...places.values()].map((row) => row.pack))]) }
 }
 
 /** undefined where nothing of the file lies in packs, or its nodes are not all here. */

@@ -72,15 +72,15 @@ export interface StorageConfig {
   /** Not in this release: anything but an empty list throws InvalidOptionsError. */
   backends?: unknown[]
   /**
-   * Where leaves of large files (from 4 MiB) are written. 'auto' (default): OPFS packs where this context can, else IndexedDB records; the status
+   * Where leaves of large files (from 4 MiB), and small files stored together (from 4 MiB or 512 of them), are written. 'auto' (default): OPFS packs where this context can, else IndexedDB records; the status
    * says which, and why. 'records': always records, so that a stock Helia on the same database sees everything. 'packs': packs, or ready() and
    * whatever stores a large file rejects with NotSupportedError. Reading never depends on it.
    */
   tier?: 'auto' | 'records' | 'packs'
   /**
    * Makes a pack worker, whose script calls `servePacks()` of 'ipfs-kit-web/pack-worker'. Wanted where a Content-Security-Policy forbids workers
-   * from blob: URLs, which is how they are made else. Called once or twice; with tier 'records' when much is read for the first time, since such
-   * workers also read records beside the page.
+   * from blob: URLs, which is how they are made else. Called once or twice for packs; where none can be written, when much is read for the
+   * first time, since such workers also read records beside the page.
    *
    * @example
    * createWorker: () => new Worker(new URL('./pack-worker.ts', import.meta.url), { type: 'module' })

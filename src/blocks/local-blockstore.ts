@@ -202,6 +202,8 @@ export class LocalBlockstore implements BlockSource {
   /** Many at once come by way of a worker where there is one: measured, taking them from the database and hashing them is most of reading them. */
   async #recordsOf(keys: readonly BlockKey[], hash: boolean): Promise<(HashedBlock | undefined)[]> {
     const lanes = keys.length < RECORDS_READ_BESIDE ? undefined : this.#recordLanes()
+    // Must say so where the database is gone: a worker would wait behind whoever deletes it, or read what was made in its place.
+    if (lanes !== undefined) await this.records.database.open()
     // Where the worker can't, this thread can, or says what the matter is.
     const read = await lanes?.records(this.records.database.name, keys, hash).catch(() => undefined)
     if (read === undefined) return (await this.records.getMany(keys)).map((bytes) => (bytes === undefined ? undefined : { bytes }))

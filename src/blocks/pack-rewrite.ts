@@ -5,11 +5,12 @@ import { movePlaces, packsOf, placesInPack } from '../catalog/pack-rows.ts'
 import { rawCid } from '../catalog/raw-blocks.ts'
 import type { Place, PendingOwner, SealedPack } from '../catalog/schema.ts'
 import { QuotaError, StorageError } from '../errors.ts'
-import { PACK_BATCH_BYTES } from '../limits.ts'
+import { PACK_BATCH_BYTES, WRITE_BATCH_BLOCKS } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { packError } from './pack-errors.ts'
 import type { PackStore } from './pack-store.ts'
+import { joined } from './pack-writer.ts'
 
 /** Whose lock is held by the one context that rewrites. */
 const REWRITER = 'rewriter'
@@ -91,7 +92,7 @@ async function copyRows(
         sealed.bytes += bytes.byteLength
         buffers.push(bytes.buffer)
       })
-      await lanes.write(copy, buffers)
+      await lanes.write(copy, joined(buffers))
     }
     const bytes = await lanes.seal(copy)
     if (bytes !== sealed.bytes) throw new StorageError(`pack ${copy} has ${bytes} bytes where ${sealed.bytes} were written`)
@@ -116,7 +117,7 @@ function* batchesOf(rows: readonly Place[]): Generator<Place[]> {
   for (const row of rows) {
     batch.push(row)
     bytes += row.length
-    if (bytes < PACK_BATCH_BYTES) continue
+    if (bytes < PACK_BATCH_BYTES && batch.length < WRITE_BATCH_BLOCKS) continue
     yield batch
     batch = []
     bytes = 0

@@ -51,8 +51,7 @@ export class PackStore {
   readonly #locks: Locks
   readonly #lanes: Promise<Lanes | undefined>
   #settled: Lanes | undefined
-  /** Whether it is known if this context has workers. */
-  lanesSettled = false
+  #isSettled = false
   readonly #open = new Map<string, Open>()
   #closed = false
   #abandoned = false
@@ -65,7 +64,7 @@ export class PackStore {
     this.#lanes = lanes
     void lanes.then((settled) => {
       this.#settled = settled
-      this.lanesSettled = true
+      this.#isSettled = true
       // What the first reading would wait for. Where it fails, that one says so.
       this.directory.prepare().catch(() => undefined)
     })
@@ -77,9 +76,9 @@ export class PackStore {
     return lanes?.isAlive === true ? lanes : undefined
   }
 
-  /** The same without waiting until they have started. */
-  get settledLanes(): Lanes | undefined {
-    return this.#settled
+  /** The same without waiting; 'starting' while it is not known. */
+  get lanesNow(): Lanes | 'starting' | undefined {
+    return this.#isSettled ? this.#settled : 'starting'
   }
 
   locate(keys: readonly BlockKey[]): Promise<(Place | undefined)[]> {

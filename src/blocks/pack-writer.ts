@@ -10,6 +10,7 @@ import {
   PACK_BATCH_BYTES,
   PACK_BATCHES_IN_FLIGHT,
   PACK_FLUSH_BYTES,
+  PACK_MAX_BLOCKS,
   PACK_MAX_BYTES,
   PACK_MIN_BLOCKS,
   PACK_MIN_BYTES,
@@ -28,7 +29,8 @@ const SMALL_BUFFER_BYTES = 64 * 1024
 
 /** What a writer lets the leaves of a file do in its name. */
 export interface LeafOwner {
-  lanes: Lanes
+  /** Asked for once there is enough to make a pack; undefined where this context has none. */
+  lanes(): Promise<Lanes | undefined>
   pool: BufferPool
   /** True for a block that this writer has not put before. */
   claim(key: BlockKey, size: number): boolean
@@ -84,7 +86,8 @@ export class PackedLeaves implements LeafSink {
 
   async hash(chunk: Bytes): Promise<{ cid: CID; bytes: Bytes }> {
     try {
-      const { buffers, digests } = await this.#owner.lanes.hash(chunk.buffer)
+      const lanes = await this.#lanes()
+      const { buffers, digests } = await lanes.hash(chunk.buffer)
       const [buffer, digest] = [buffers[0], digests[0]]
       if (buffer === undefined || digest === undefined) throw new StorageError('the pack worker answered no digest')
       return { cid: CID.createV1(RAW, Digest.create(sha256.code, new Uint8Array(digest))), bytes: new Uint8Array(buffer) }
@@ -122,7 +125,7 @@ export class PackedLeaves implements LeafSink {
       return
     }
     await this.#write(pending)
-    this.#seal()
+    if (this.#pack !== undefined) this.#seal(await this.#lanes())
   }
 
   /** Resolves when nothing of it is under way. */
@@ -169,20 +172,32 @@ export class PackedLeaves implements LeafSink {
     await this.#write(pending)
   }
 
+  async #lanes(): Promise<Lanes> {
+    const lanes = await this.#owner.lanes()
+    if (lanes === undefined) throw new StorageError('the pack workers have ended')
+    return lanes
+  }
+
   async #write(leaves: readonly Leaf[]): Promise<void> {
-    const { lanes, pool } = this.#owner
+    const { pool } = this.#owner
+    const lanes = await this.#owner.lanes()
+    if (lanes === undefined && this.#pack === undefined) {
+      for (const { cid, bytes } of leaves) await this.#owner.putRecord(cid, bytes)
+      return
+    }
     try {
+      if (lanes === undefined) throw new StorageError('the pack workers have ended')
       for (let from = 0; from < leaves.length;) {
-        const pack = (this.#pack ??= await this.#create())
+        const pack = (this.#pack ??= await this.#create(lanes))
         const buffers: ArrayBuffer[] = []
-        for (let leaf = leaves[from]; leaf !== undefined && pack.bytes < PACK_MAX_BYTES; leaf = leaves[++from]) {
+        for (let leaf = leaves[from]; leaf !== undefined && !isFull(pack); leaf = leaves[++from]) {
           const length = leaf.bytes.byteLength
           pack.places.push({ block: leaf.key, offset: pack.bytes, length })
           pack.bytes += length
           buffers.push(leaf.bytes.buffer)
         }
         for (const buffer of await lanes.write(pack.id, joined(buffers))) pool.give(buffer)
-        if (pack.bytes >= PACK_MAX_BYTES) this.#seal()
+        if (isFull(pack)) this.#seal(lanes)
         else if (pack.bytes - pack.flushedBytes >= PACK_FLUSH_BYTES) {
           pack.flushedBytes = pack.bytes
           pack.flushing = Promise.all([pack.flushing, lanes.flush(pack.id)])
@@ -194,19 +209,19 @@ export class PackedLeaves implements LeafSink {
     }
   }
 
-  async #create(): Promise<OpenPack> {
+  async #create(lanes: Lanes): Promise<OpenPack> {
     const id = await this.#owner.newPack()
-    await this.#owner.lanes.create(id)
+    await lanes.create(id)
     return { id, bytes: 0, flushedBytes: 0, places: [], flushing: Promise.resolve() }
   }
 
-  #seal(): void {
+  #seal(lanes: Lanes): void {
     const pack = this.#pack
     this.#pack = undefined
     if (pack === undefined) return
     const sealing = async (): Promise<SealedPack> => {
       try {
-        const [, bytes] = await Promise.all([pack.flushing, this.#owner.lanes.seal(pack.id)])
+        const [, bytes] = await Promise.all([pack.flushing, lanes.seal(pack.id)])
         if (bytes !== pack.bytes) throw new StorageError(`pack ${pack.id} has ${bytes} bytes where ${pack.bytes} were written`)
         return { id: pack.id, bytes, places: pack.places }
       } catch (error) {
@@ -217,8 +232,12 @@ export class PackedLeaves implements LeafSink {
   }
 }
 
+function isFull({ bytes, places }: OpenPack): boolean {
+  return bytes >= PACK_MAX_BYTES || places.length >= PACK_MAX_BLOCKS
+}
+
 /** Small ones copied together: each buffer that goes to a worker costs time of its own. */
-function joined(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
+export function joined(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
   const answer: ArrayBuffer[] = []
   let small: ArrayBuffer[] = []
   let bytes = 0

@@ -59,26 +59,20 @@ export class Writer implements BlockSink {
     return new Writer(store, { id, kind: 'writer', pending: 'writer', lastUsed: Date.now() }, lock, signal)
   }
 
-  /** True once anything was named: there is something to commit or to free. */
-  get used(): boolean {
-    return this.#batches.begun || this.#batch.blocks.size > 0
-  }
-
   /** Into packs where this context has them and the file turns out large. @throws NotSupportedError */
   async leaves(): Promise<LeafSink | undefined> {
     const lanes = await this.#store.packLanes()
-    return lanes === undefined ? undefined : this.#packed(lanes)
+    return lanes === undefined ? undefined : this.#packed(async () => lanes)
   }
 
   /** Into packs where this context has them and there are many of them. */
-  async small(): Promise<PackedLeaves | undefined> {
-    if (this.#small !== undefined || this.#store.tier === 'records') return this.#small
-    const lanes = await this.#store.packs?.lanes()
-    if (lanes !== undefined) this.#small ??= this.#packed(lanes)
+  async small(): Promise<LeafSink | undefined> {
+    const { packs, tier } = this.#store
+    if (packs !== undefined && tier !== 'records') this.#small ??= this.#packed(() => packs.lanes())
     return this.#small
   }
 
-  #packed(lanes: Lanes): PackedLeaves {
+  #packed(lanes: () => Promise<Lanes | undefined>): PackedLeaves {
     this.#pool ??= new BufferPool(CHUNK_SIZE_BYTES, POOLED_CHUNKS)
     const leaves = new PackedLeaves({
       lanes,

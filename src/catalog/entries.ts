@@ -1,7 +1,7 @@
 // Entries and pins: listing, looking up, deleting, unpinning. Each change is one transaction and answers the owners it ended.
 import { PinnedError } from '../errors.ts'
 import { addUsage, endPending } from './owners.ts'
-import { compareNames, entriesIn, entriesNamed, entriesOfContent, EntryRows } from './entry-rows.ts'
+import { compareNames, entriesNamed, entriesOfContent, EntryRows } from './entry-rows.ts'
 import type { Catalog } from './catalog.ts'
 import type { CatalogChange } from './commit.ts'
 import { keyRange, result } from './database.ts'
@@ -113,12 +113,18 @@ export async function endImplicitEntries(catalog: Catalog): Promise<{ ended: str
     const changes: CatalogChange[] = []
     // Where nobody noted which entries lost their pins, it is noted now.
     await addPinnedBytes(tx, 0)
-    for (const entry of (await result<EntryRow[]>(owners.index('implicit').getAll(UNHELD))).flatMap(entriesIn)) {
-      if ((await holdersIn(tx, entry.cid)).length > 0) continue
-      await endPending(tx, entry.id, true)
-      ended.push(entry.id)
-      changes.push({ cid: entry.cid, filename: entry.filename, kind: 'deleted' })
+    const rows = new EntryRows(tx)
+    for (const { contents } of await result<EntryRow[]>(owners.index('implicit').getAll(UNHELD))) {
+      for (const cid of contents) {
+        if ((await holdersIn(tx, cid)).length > 0) continue
+        for (const entry of await rows.ofContent(cid)) {
+          if (entry.implicit === undefined) continue
+          ended.push(await rows.end(entry))
+          changes.push({ cid, filename: entry.filename, kind: 'deleted' })
+        }
+      }
     }
+    rows.write()
     await addUsage(tx, { bytes: 0, blocks: 0, files: -ended.length })
     return { ended, changes }
   })

@@ -90,6 +90,7 @@ export function compareNames(a: readonly unknown[], b: readonly unknown[]): numb
 export class EntryRows {
   readonly #tx: IDBTransaction
   readonly #owners: IDBObjectStore
+  readonly #reading = new Map<string, Promise<EntryRow>>()
   readonly #rows = new Map<string, EntryRow>()
   readonly #changed = new Set<EntryRow>()
 
@@ -99,15 +100,15 @@ export class EntryRows {
   }
 
   async ofContent(cid: string): Promise<EntryOwner[]> {
-    const rows = await result<EntryRow[]>(this.#owners.index('contents').getAll(cid))
-    return rows.flatMap((row) => entriesIn(this.#known(row))).filter((entry) => entry.cid === cid)
+    const ids = await result(this.#owners.index('contents').getAllKeys(cid))
+    const rows = await Promise.all(ids.map((id) => this.#row(id as string)))
+    return rows.flatMap(entriesIn).filter((entry) => entry.cid === cid)
   }
 
   async named(filename: string, cid: string): Promise<EntryOwner | undefined> {
-    const id = (await result(this.#owners.index('names').getKey([filename, cid]))) as string | undefined
+    const id = await result(this.#owners.index('names').getKey([filename, cid]))
     if (id === undefined) return undefined
-    const row = this.#rows.get(id) ?? (await result<EntryRow | undefined>(this.#owners.get(id)))
-    return row === undefined ? undefined : entriesIn(this.#known(row)).find((entry) => entry.filename === filename && entry.cid === cid)
+    return entriesIn(await this.#row(id as string)).find((entry) => entry.filename === filename && entry.cid === cid)
   }
 
   /** Says something else of an entry that was read here. */
@@ -141,10 +142,16 @@ export class EntryRows {
     for (const row of this.#changed) this.#owners.put(row)
   }
 
-  #known(row: EntryRow): EntryRow {
-    const known = this.#rows.get(row.id) ?? row
-    this.#rows.set(row.id, known)
-    return known
+  /** The same object for all who ask for it, so that no change of one entry undoes that of another. */
+  #row(id: string): Promise<EntryRow> {
+    const reading =
+      this.#reading.get(id) ??
+      result<EntryRow>(this.#owners.get(id)).then((row) => {
+        this.#rows.set(id, row)
+        return row
+      })
+    this.#reading.set(id, reading)
+    return reading
   }
 
   #find({ id, filename, cid }: EntryOwner): [EntryRow, number] {

@@ -159,7 +159,9 @@ async function putLeaf(chunk: Bytes, sink: LeafSink, progress: Progress, before?
 async function leafAlone(sink: BlockSink, isOneOfMany: boolean): Promise<LeafSink> {
   const alone = leafByLeaf(sink)
   const together = isOneOfMany ? await sink.small?.() : undefined
-  return together === undefined ? alone : { ...alone, put: (cid, bytes) => together.put(cid, bytes) }
+  if (together === undefined) return alone
+  // What is empty has no place in a pack: whether something in one is needed is told by its bytes.
+  return { ...alone, put: (cid, bytes) => (bytes.byteLength === 0 ? alone : together).put(cid, bytes) }
 }
 
 /** Leaves as blocks like any other. */

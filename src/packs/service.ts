@@ -22,7 +22,7 @@ export interface ReadRun {
 
 /**
  * Every method may be called at once. Rejects with the DOMException of the file system: NotFoundError for a pack that is gone,
- * QuotaExceededError where there is no room.
+ * QuotaExceededError where there is no room; `records` with those of IndexedDB.
  */
 export interface Service {
   /** Tries a handle, and answers whether packs can be read while another handle has them open. */

@@ -105,6 +105,27 @@ describe('createWorker', () => {
     expect(await countAll(name)).toEqual(NOTHING)
   })
 
+  it('does not wait for its workers with what makes no pack', async () => {
+    let goOn = (): void => undefined
+    const started = new Promise<void>((resolve) => {
+      goOn = resolve
+    })
+    const createWorker = (): Worker => {
+      const worker = made()
+      const listen = worker.addEventListener.bind(worker)
+      worker.addEventListener = (type: string, listener: EventListener) =>
+        listen(type, (event) => void (type === 'message' ? started.then(() => listener(event)) : listener(event)))
+      return worker
+    }
+    const storage = localStorageOf({ config: { tier: 'auto', createWorker } })
+    const cids = await storage.storeMany(['one', 'two'].map((data) => ({ data })))
+    await storage.storeDirectory([{ path: 'a', data: 'three' }])
+    goOn()
+    expect(await storage.exists(cids[1] ?? '')).toBe(true)
+    // One that was waited for in vain would be done without.
+    expect(await storage.getBackendStatus()).toMatchObject({ tier: 'packs' })
+  })
+
   it('ends its workers with the storage', async () => {
     const terminate = vi.spyOn(Worker.prototype, 'terminate')
     const workers: Worker[] = []
