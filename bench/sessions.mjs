@@ -119,13 +119,17 @@ const IN_ONE_TAB = {
   },
 
   async limits(tab, { bytes }, { seed }, { samples }) {
-    const { hash, write, flush, read, chunk } = await tab.run(`limits({ sizeBytes: ${bytes}, seed: ${seed}, chunks: ${LIMIT_CHUNKS} })`)
+    const { hash, write, flush, read, chunk, put, get } = await tab.run(
+      `limits({ sizeBytes: ${bytes}, seed: ${seed}, chunks: ${LIMIT_CHUNKS} })`,
+    )
     samples.push(
       { measure: 'SHA-256', value: hash, unit: 'ms', bytes },
       { measure: 'OPFS write', value: write, unit: 'ms', bytes },
       { measure: 'of it flush', value: flush, unit: 'ms' },
       { measure: 'OPFS read', value: read, unit: 'ms', bytes },
       { measure: 'OPFS chunk', value: chunk, unit: 'ms' },
+      { measure: 'records put', value: put, unit: 'ms', bytes },
+      { measure: 'records get', value: get, unit: 'ms', bytes },
     )
   },
 

@@ -1,4 +1,5 @@
-// The limits of this machine and browser, each alone: hashing, and writing and reading one OPFS file by a sync access handle.
+// The limits of this machine and browser, each alone: hashing, writing and reading one OPFS file by a sync access handle, and writing and reading
+// records of IndexedDB in a bare loop.
 import { seeded } from './data.ts'
 
 /** What lib.webworker types, which excludes lib.dom. */
@@ -14,17 +15,25 @@ export interface LimitsRequest {
   seed: number
   chunks: number
 }
-/** Milliseconds; `flush` is part of `write`, `chunk` is reading and hashing one chunk at a random offset. */
+/**
+ * Milliseconds; `flush` is part of `write`, `chunk` is reading and hashing one chunk at a random offset, `put` and `get` are of records of one chunk,
+ * RECORDS_TOGETHER a strict transaction, nothing hashed.
+ */
 export interface LimitsAnswer {
   hash: number
   write: number
   flush: number
   read: number
   chunk: number
+  put: number
+  get: number
 }
 
 const CHUNK_BYTES = 1024 * 1024
 const HASHES_IN_FLIGHT = 8
+
+const RECORDS_TOGETHER = 16
+const RECORDS = 'limits'
 
 /** One call to the file: larger ones were no faster. */
 const CALL_BYTES = 4 * 1024 * 1024
@@ -59,11 +68,47 @@ async function measure({ sizeBytes, seed, chunks }: LimitsRequest): Promise<Limi
         await crypto.subtle.digest('SHA-256', chunk)
       }
     })
-    return { hash, write, flush, read, chunk: all / chunks }
+    return { hash, write, flush, read, chunk: all / chunks, ...(await records(bytes)) }
   } finally {
     handle.close()
     await root.removeEntry('limits')
   }
+}
+
+async function records(bytes: Uint8Array<ArrayBuffer>): Promise<Pick<LimitsAnswer, 'put' | 'get'>> {
+  const opening = indexedDB.open(RECORDS)
+  opening.onupgradeneeded = () => void opening.result.createObjectStore(RECORDS)
+  const db = await settled(opening)
+  const inTurns = async (mode: IDBTransactionMode, work: (store: IDBObjectStore, at: number) => IDBRequest): Promise<void> => {
+    for (let from = 0; from < bytes.byteLength; from += RECORDS_TOGETHER * CHUNK_BYTES) {
+      const tx = db.transaction(RECORDS, mode, { durability: 'strict' })
+      const store = tx.objectStore(RECORDS)
+      for (let at = from; at < Math.min(bytes.byteLength, from + RECORDS_TOGETHER * CHUNK_BYTES); at += CHUNK_BYTES) work(store, at)
+      await new Promise<void>((resolve, reject) => {
+        tx.oncomplete = () => resolve()
+        tx.onabort = () => reject(tx.error ?? new Error('aborted'))
+      })
+    }
+  }
+  // A copy each, since a view would be written with all of its buffer.
+  const put = await timed(() => inTurns('readwrite', (store, at) => store.put(bytes.slice(at, at + CHUNK_BYTES), at)))
+  const get = await timed(() =>
+    inTurns('readonly', (store, at) => {
+      const request = store.get(at)
+      request.onsuccess = () => void request.result
+      return request
+    }),
+  )
+  db.close()
+  await settled(indexedDB.deleteDatabase(RECORDS))
+  return { put, get }
+}
+
+function settled<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result)
+    request.onerror = () => reject(request.error ?? new Error('refused'))
+  })
 }
 
 /** Views suffice: crypto.subtle takes a copy of its own. */
