@@ -7,9 +7,10 @@ import { BlockRecords } from './blocks/records.ts'
 import { endDead, recountUsage, runRemoval, type Freed, type RemovalOptions } from './blocks/removal.ts'
 import { Catalog } from './catalog/catalog.ts'
 import type { CatalogChange } from './catalog/commit.ts'
-import { deleteDatabase, type Database, type DatabaseLoss } from './catalog/database.ts'
+import { deleteDatabase, result, type Database, type DatabaseLoss } from './catalog/database.ts'
 import { Locks, type LockManagerLike } from './catalog/locks.ts'
 import { newOwnerId } from './catalog/owners.ts'
+import { MOVABLE } from './catalog/schema.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
 import { DATABASE_BLOCKED_TIMEOUT_MS, PACK_RETRY_MS } from './limits.ts'
 import { LayoutCache } from './files/read.ts'
@@ -46,6 +47,7 @@ export class Core {
   /** Workers that only read records. */
   readonly #readers: { asked: boolean; lanes?: Lanes } = { asked: false }
   #rewriting: Promise<void> = Promise.resolve()
+  #moving: Promise<void> = Promise.resolve()
   #freeingAlone: { interrupt: AbortController; work: Promise<unknown> } | undefined
   /** Asked instead of the database in the memory tier, where Helia's datastore is no database. */
   memoryPins: RemovalOptions['pinnedByHelia'] | undefined
@@ -205,12 +207,28 @@ export class Core {
     await work
   }
 
+  /** Moves leaves into packs that came when nobody could write any. Nobody waits for it but close(). */
+  #moveRecords(): void {
+    const { packs, tier } = this.store
+    const { signal } = this.#ending
+    if (packs === undefined || tier === 'records' || !this.canFree) return
+    const move = async (): Promise<void> => {
+      const first = await this.catalog.read(['owners'], (tx) => result(tx.objectStore('owners').index('movable').getKey(MOVABLE)))
+      if (first === undefined) return
+      // Where its code can't be loaded (offline), the next time will do.
+      const module = await import('./blocks/pack-move.ts')
+      await module.moveRecords(this.store, packs, this.pinnedByHelia, signal)
+    }
+    // What fails here (a full disk, a closed database) is done the next time.
+    this.#moving = this.#moving.then(move).catch(() => undefined)
+  }
+
   /** Where nobody can tell when a context is idle, it begins at once: behind everybody's back all the same. */
   #rewriteWhenIdle(): void {
     if (this.store.packs === undefined) return
     const { signal } = this.#ending
     const rewrite = (): void => {
-      if (!signal.aborted) this.#inBackground(this.rewritePacks(signal))
+      if (!signal.aborted) this.#inBackground(this.rewritePacks(signal).then(() => this.#moveRecords()))
     }
     if (typeof requestIdleCallback === 'function') requestIdleCallback(rewrite)
     else rewrite()
@@ -269,7 +287,7 @@ export class Core {
 
   async close(reason?: Error): Promise<void> {
     this.#ending.abort(reason)
-    await Promise.all(this.#removals)
+    await Promise.all([...this.#removals, this.#moving])
     this.#channel?.close()
     this.#readers.lanes?.close(reason ?? new ClosedError('the storage was closed'))
     await this.store.packs?.close(reason ?? new ClosedError('the storage was closed'))

@@ -88,6 +88,9 @@ export const PACK_RETRY_MS = 100
 /** Milliseconds that removing a pack waits for readers to let go of it; after that it is left to the next sweep. */
 export const PACK_RELEASE_TIMEOUT_MS = 3_000
 
+/** Milliseconds between a copy of records into a pack and their deletion: nobody's look into packs and then into records takes as long. */
+export const MOVE_GRACE_MS = 2_000
+
 /** Blocks hashed at once: crypto.subtle saturates two cores with this many. */
 export const HASHES_IN_FLIGHT = 8
 

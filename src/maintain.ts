@@ -78,7 +78,17 @@ async function pinKnown(operation: Operation, cid: string, options: Cancellable 
       pin: { holder: options.holder ?? '', size },
     }
     const added = { bytes: 0, blocks: 0, recounts: 0 }
-    return { size, committed: await core.catalog.commit({ writer: undefined, leftovers: false, added, contents: [content], packs: [] }) }
+    return {
+      size,
+      committed: await core.catalog.commit({
+        writer: undefined,
+        leftovers: false,
+        added,
+        contents: [content],
+        packs: [],
+        inRecords: false,
+      }),
+    }
   }, signal)
   if (pinned === undefined) return false
   core.announce(pinned.committed.changes)

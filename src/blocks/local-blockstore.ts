@@ -57,7 +57,11 @@ export class LocalBlockstore implements BlockSource {
 
   /** The workers that write packs; undefined where leaves go into records. @throws NotSupportedError where they may not, and there are no packs */
   async packLanes(): Promise<Lanes | undefined> {
-    if (this.tier === 'records') return undefined
+    if (this.tier === 'records') {
+      // Whoever stores a large file reads it: the workers have started by then.
+      this.#recordLanes()
+      return undefined
+    }
     const lanes = await this.packs?.lanes()
     if (lanes === undefined && this.tier === 'packs') throw packsMissing(this.#packsRefused())
     return lanes

@@ -52,7 +52,7 @@ async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lane
   try {
     // Must be on record before the file exists: a sweep takes what no owner names.
     await catalog.begin({ id, kind: 'writer', pending: 'writer', lastUsed: Date.now() } satisfies PendingOwner)
-    const sealed = await copyRows(store, lanes, rows, copy, signal)
+    const sealed = await copyBlocks(store, lanes, rows, copy, signal)
     const point = (): Promise<string[]> =>
       catalog.writeToFree(['owners', 'references', 'damaged', 'packs', 'places'], async (tx) => {
         await mustLive(tx, { id, kind: 'writer' })
@@ -71,10 +71,10 @@ async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lane
 }
 
 /** A few leaves at a time, hashed on the way. Those that are damaged are noted and left out. */
-async function copyRows(
+export async function copyBlocks(
   store: LocalBlockstore,
   lanes: Lanes,
-  rows: readonly Place[],
+  rows: readonly Pick<Place, 'block' | 'length'>[],
   copy: string,
   signal: AbortSignal,
 ): Promise<SealedPack> {
@@ -103,7 +103,7 @@ async function copyRows(
 }
 
 /** Ends the owner where that is not done, and removes the copy where nothing points at it. Whether something does only the catalog knows. */
-async function tidy({ catalog }: LocalBlockstore, packs: PackStore, lanes: Lanes, id: string, copy: string): Promise<void> {
+export async function tidy({ catalog }: LocalBlockstore, packs: PackStore, lanes: Lanes, id: string, copy: string): Promise<void> {
   await lanes.drop(copy).catch(() => undefined)
   const isNeeded = await catalog.read(['packs'], async (tx) => (await result(tx.objectStore('packs').getKey(copy))) !== undefined)
   if (isNeeded) return
@@ -111,8 +111,8 @@ async function tidy({ catalog }: LocalBlockstore, packs: PackStore, lanes: Lanes
   await catalog.writeToFree(['owners', 'references'], (tx) => endPending(tx, id, false))
 }
 
-function* batchesOf(rows: readonly Place[]): Generator<Place[]> {
-  let batch: Place[] = []
+function* batchesOf<T extends { length: number }>(rows: readonly T[]): Generator<T[]> {
+  let batch: T[] = []
   let bytes = 0
   for (const row of rows) {
     batch.push(row)

@@ -187,7 +187,8 @@ export class Writer implements BlockSink {
     const placed = new Set(packs.flatMap((pack) => pack.places.map((place) => place.block)))
     const leftovers = [...this.#named.keys()].some((key) => !kept.has(key) && !placed.has(key))
     const writer = this.#batches.begun ? this.id : undefined
-    const commit = (): Promise<Committed> => this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents, packs })
+    const commit = (): Promise<Committed> =>
+      this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents, packs, inRecords: this.#leaves.length === 0 })
     // What lies in its packs was not named before: no removal may come between the look at what is there and its new references.
     const done = packs.length > 0 ? await this.#store.locks.shared(commit, this.#signal) : await commit()
     this.#ended = true

@@ -1,11 +1,23 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
+import { PACK_MIN_BYTES } from '../limits.ts'
 import { added, result } from './database.ts'
 import { EntryRows, mayShare, rowOf, rowsOf } from './entry-rows.ts'
 import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
 import { placePacks, type Placed } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
 import { isRaw } from './raw-blocks.ts'
-import { HELD, UNHELD, type Added, type EntryOwner, type PinOwner, type Reference, type SealedPack, type Usage } from './schema.ts'
+import {
+  HELD,
+  MOVABLE,
+  UNHELD,
+  type Added,
+  type EntryOwner,
+  type EntryRow,
+  type PinOwner,
+  type Reference,
+  type SealedPack,
+  type Usage,
+} from './schema.ts'
 
 export type EntryDraft = Omit<EntryOwner, 'id' | 'kind' | 'modified' | 'lastUsed' | 'replicas'>
 
@@ -30,6 +42,8 @@ export interface Commit {
   contents: KeptContent[]
   /** What the writer wrote into packs. */
   packs: SealedPack[]
+  /** Leaves of large files, if any, went into records: they may be moved into packs. */
+  inRecords: boolean
 }
 
 export interface Committed {
@@ -58,7 +72,11 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
   const contents = withoutRepeats(commit.contents)
   const together = await addTogether(tx, contents, changes)
   usage.files += together.size
-  const kept = await Promise.all(contents.map(async (content) => together.has(content) || (await keep(tx, rows, content, changes, usage))))
+  const kept = await Promise.all(
+    contents.map(
+      async (content) => together.has(content) || (await keep(tx, rows, content, { changes, usage, inRecords: commit.inRecords })),
+    ),
+  )
   rows.write()
   const leftovers = commit.leftovers || kept.includes(false)
   const needed = new Set<string>()
@@ -100,12 +118,16 @@ function newEntry({ existed: _existed, ...draft }: NonNullable<KeptContent['entr
   return { ...draft, id, kind: 'entry', modified: now, lastUsed: now, replicas: [] }
 }
 
+/** Whether leaves of this content are worth a pack, and not wanted as records. */
+function mayMove({ type, complete, size, records }: EntryOwner): boolean {
+  return type === 'file' && complete && size >= PACK_MIN_BYTES && records !== true
+}
+
 async function keep(
   tx: IDBTransaction,
   rows: EntryRows,
   content: KeptContent,
-  changes: CatalogChange[],
-  usage: CommitUsage,
+  { changes, usage, inRecords }: { changes: CatalogChange[]; usage: CommitUsage; inRecords: boolean },
 ): Promise<boolean> {
   const owners = tx.objectStore('owners')
   const references = tx.objectStore('references')
@@ -124,7 +146,8 @@ async function keep(
   if (entry !== undefined) {
     const { existed, ...draft } = entry
     const fresh = newEntry(entry, newOwnerId())
-    const before = existed !== true && (await added(owners, rowOf([fresh]))) ? fresh : await rows.named(draft.filename, content.cid)
+    const row: EntryRow = { ...rowOf([fresh]), ...(inRecords && mayMove(fresh) ? { movable: MOVABLE } : {}) }
+    const before = existed !== true && (await added(owners, row)) ? fresh : await rows.named(draft.filename, content.cid)
     if (before === fresh) {
       putForEntry(fresh.id)
       usage.files++
@@ -141,6 +164,7 @@ async function keep(
       }
       if (implicit !== undefined && draft.implicit !== undefined) after.implicit = implicit
       rows.replace(after)
+      if (inRecords && mayMove(after)) rows.markMovable(after)
       putForEntry(before.id)
       changes.push({ cid: content.cid, filename: draft.filename, kind: 'updated' })
       kept = true

@@ -3,7 +3,7 @@ import { ENTRIES_A_ROW } from '../limits.ts'
 import { result } from './database.ts'
 import { endPending, newOwnerId, putRemoval } from './owners.ts'
 import { isRaw, referenceOfRaw } from './raw-blocks.ts'
-import type { EntryDetails, EntryOwner, EntryRow } from './schema.ts'
+import { MOVABLE, type EntryDetails, type EntryOwner, type EntryRow } from './schema.ts'
 
 export function rowOf(entries: readonly EntryOwner[]): EntryRow {
   const [first] = entries
@@ -117,6 +117,13 @@ export class EntryRows {
     row.entries[at] = detailsOf(entry)
     delete row.implicit
     if (entry.implicit !== undefined) row.implicit = entry.implicit
+    this.#changed.add(row)
+  }
+
+  /** Says of a large file that its leaves may go into packs. */
+  markMovable(entry: EntryOwner): void {
+    const [row] = this.#find(entry)
+    row.movable = MOVABLE
     this.#changed.add(row)
   }
 

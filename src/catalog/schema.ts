@@ -27,6 +27,8 @@ export interface EntryOwner extends OwnerBase {
   mediaType?: string
   sha256?: string
   replicas: string[]
+  /** Stored under tier 'records': its blocks stay records. */
+  records?: true
 }
 
 /**
@@ -38,14 +40,18 @@ export interface EntryRow extends OwnerBase {
   names: [filename: string, cid: string][]
   contents: string[]
   entries: EntryDetails[]
-  /** Of an entry that is alone. */
+  /** Of an entry that is alone, as the next one. */
   implicit?: typeof HELD | typeof UNHELD
+  /** A large file whose leaves went into records, and may go into packs where somebody can write them. */
+  movable?: typeof MOVABLE
 }
 
 export type EntryDetails = Omit<EntryOwner, 'id' | 'kind' | 'filename' | 'cid' | 'implicit'>
 
 /** In `implicit`: a pin holds the entry. Code that kept no sum of pins wrote this one alone. */
 export const HELD = 1 as const
+export const MOVABLE = 1 as const
+
 /** In `implicit`: its last pin went, so that gc() finds it without looking at all that are held. */
 export const UNHELD = 2 as const
 
@@ -170,6 +176,7 @@ export function upgradeCatalog(db: IDBDatabase): void {
     owners.createIndex('pin', ['pinned', 'holder'], { unique: true })
     owners.createIndex('pending', 'pending')
     owners.createIndex('implicit', 'implicit')
+    owners.createIndex('movable', 'movable')
   }
   if (missing.has('references')) {
     const references = db.createObjectStore('references', { keyPath: ['owner', 'node'] })

@@ -102,11 +102,11 @@ describe('records read beside the page', () => {
     workers = []
   })
 
-  it('are read by nobody else before there is much to read', async () => {
+  it('need nobody else where there is little of them', async () => {
     const createWorker = vi.fn<() => Worker>(made)
     const name = freshName()
     const storage = localStorageOf({ cacheDir: name, config: { tier: 'records', createWorker } })
-    const cid = await storage.store(randomBytes(2 * MIB))
+    const cid = await storage.store(randomBytes(MIB / 2))
     await storage.retrieve(cid)
     await storage.stat(cid)
     expect(createWorker).not.toHaveBeenCalled()
