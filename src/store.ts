@@ -152,7 +152,6 @@ function keep(operation: Operation, writer: Writer, root: CID, type: EntryDraft[
       size,
       complete: true,
       fallback: operation.fallback,
-      ...(operation.core.store.tier === 'records' ? { records: true as const } : {}),
       ...(options.mediaType === undefined ? {} : { mediaType: options.mediaType }),
       ...(sha256 === undefined ? {} : { sha256 }),
     },

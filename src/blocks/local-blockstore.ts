@@ -168,7 +168,19 @@ export class LocalBlockstore implements BlockSource {
       ),
       this.#readPacks(cids, blocks, leaves, options),
     ])
+    await this.#readMoved(cids, blocks, options)
     return blocks
+  }
+
+  /** What is in no record may lie in a pack by now, or under another codec: as the leaf of a file that has the same bytes. */
+  async #readMoved(cids: readonly CID[], into: (HashedBlock | undefined)[], { verify = true }: BlockOptions): Promise<void> {
+    const missing = cids.flatMap((_, index) => (into[index] === undefined ? [index] : []))
+    if (missing.length === 0 || this.packs === undefined) return
+    const keys = missing.flatMap((index) => (cids[index] === undefined ? [] : blockKey(cids[index])))
+    const found = await this.packs.get(keys, { hash: verify })
+    missing.forEach((index, at) => {
+      into[index] = found[at]
+    })
   }
 
   async #readPacks(

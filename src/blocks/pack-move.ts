@@ -5,7 +5,7 @@ import { placesOf } from '../catalog/pack-rows.ts'
 import { addPlaces } from '../catalog/places.ts'
 import { MOVABLE, type EntryRow, type PackRow, type PendingOwner } from '../catalog/schema.ts'
 import { QuotaError } from '../errors.ts'
-import { MOVE_GRACE_MS, PACK_MAX_BYTES, PACK_MIN_BYTES } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, MOVE_GRACE_MS, PACK_MAX_BLOCKS, PACK_MAX_BYTES, PACK_MIN_BYTES } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
@@ -21,8 +21,9 @@ const MOVER = 'mover'
 const FILES_TOGETHER = 16
 const LEAVES_TOGETHER = 256
 
-/** Records compared and deleted under one hold of the exclusive lock. */
-const RECORDS_A_STEP = 4
+/** Records compared and deleted under one hold of the exclusive lock, so that writers wait for milliseconds only. */
+const STEP_BYTES: number = 4 * CHUNK_SIZE_BYTES
+const STEP_BLOCKS = 256
 
 interface Mover {
   store: LocalBlockstore
@@ -81,22 +82,24 @@ async function movableAfter(store: LocalBlockstore, after: string): Promise<Entr
 }
 
 async function moveFile(mover: Mover, row: EntryRow): Promise<void> {
-  const { store, signal } = mover
+  const { store } = mover
   const leaves = await leavesOf(store, row)
   const movable = await mayGo(mover, leaves)
   const rows = await placesOf(
     store.catalog,
     movable.map(({ block }) => block),
   )
+  // What is there twice goes first: a full disk must not keep it so.
+  await dropAfterGrace(
+    mover,
+    movable.filter((_, index) => rows[index] !== undefined),
+  )
   const toCopy = movable.filter((_, index) => rows[index] === undefined)
-  let moved = movable.filter((_, index) => rows[index] !== undefined)
   if (bytesOf(toCopy) >= PACK_MIN_BYTES) {
-    for (const part of partsOf(toCopy)) await copyPart(mover, part)
-    moved = movable
-  }
-  if (moved.length > 0) {
-    await grace(signal)
-    for (let from = 0; from < moved.length; from += RECORDS_A_STEP) await dropRecords(mover, moved.slice(from, from + RECORDS_A_STEP))
+    for (const part of partsOf(toCopy, PACK_MAX_BYTES, PACK_MAX_BLOCKS)) {
+      await copyPart(mover, part)
+      await dropAfterGrace(mover, part)
+    }
   }
   await store.catalog.write(['owners'], async (tx) => {
     const owners = tx.objectStore('owners')
@@ -105,6 +108,12 @@ async function moveFile(mover: Mover, row: EntryRow): Promise<void> {
     const { movable: _movable, ...rest } = now
     owners.put(rest)
   })
+}
+
+async function dropAfterGrace(mover: Mover, leaves: readonly Leaf[]): Promise<void> {
+  if (leaves.length === 0) return
+  await grace(mover.signal)
+  for (const step of partsOf(leaves, STEP_BYTES, STEP_BLOCKS)) await dropRecords(mover, step)
 }
 
 /** Raw leaves below the file, with their lengths: what its references name and that are no nodes. */
@@ -142,7 +151,9 @@ async function mayGo({ store, pinnedByHelia, signal }: Mover, leaves: readonly L
       }),
     ])
     page.forEach((leaf, index) => {
-      const isWanted = owners[index]?.some((owner) => owner.kind === 'entry' && owner.records === true) === true
+      // Whoever is storing may want it as a record as well.
+      const isWanted =
+        owners[index]?.some((owner) => owner.kind === 'writer' || (owner.kind === 'entry' && owner.records === true)) === true
       if (recorded[index] === true && pinned[index] !== true && !marked.has(leaf.block) && !isWanted) answer.push(leaf)
     })
   }
@@ -195,19 +206,20 @@ async function dropRecords(mover: Mover, leaves: readonly Leaf[]): Promise<void>
   }, signal)
 }
 
-/** Parts of at most one pack each. */
-function partsOf(leaves: readonly Leaf[]): Leaf[][] {
-  const parts: Leaf[][] = [[]]
-  let bytes = 0
+/** Parts of at most so many bytes and blocks each, or of one leaf. */
+function partsOf(leaves: readonly Leaf[], maxBytes: number, maxBlocks: number): Leaf[][] {
+  const parts: Leaf[][] = []
+  let [part, bytes] = [[] as Leaf[], 0]
   for (const leaf of leaves) {
-    if (bytes + leaf.length > PACK_MAX_BYTES) {
-      parts.push([])
+    if (part.length > 0 && (bytes + leaf.length > maxBytes || part.length >= maxBlocks)) {
+      parts.push(part)
+      part = []
       bytes = 0
     }
-    parts.at(-1)?.push(leaf)
+    part.push(leaf)
     bytes += leaf.length
   }
-  return parts
+  return part.length > 0 ? [...parts, part] : parts
 }
 
 function bytesOf(leaves: readonly { length: number }[]): number {

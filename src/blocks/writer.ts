@@ -183,12 +183,22 @@ export class Writer implements BlockSink {
     await this.flush()
     const packs = await Promise.all(this.#packs.flatMap((pack) => pack.sealed ?? []))
     this.#signal?.throwIfAborted()
+    const isRecords = this.#store.tier === 'records'
+    // Whatever is stored, pinned or fetched under that tier stays there.
+    if (isRecords) for (const { entry } of contents) if (entry !== undefined && entry.existed !== true) entry.records = true
     const kept = new Set(contents.flatMap((content) => content.references.flatMap((reference) => reference.blocks)))
     const placed = new Set(packs.flatMap((pack) => pack.places.map((place) => place.block)))
     const leftovers = [...this.#named.keys()].some((key) => !kept.has(key) && !placed.has(key))
     const writer = this.#batches.begun ? this.id : undefined
     const commit = (): Promise<Committed> =>
-      this.#store.catalog.commit({ writer, leftovers, added: this.#batches.added, contents, packs, inRecords: this.#leaves.length === 0 })
+      this.#store.catalog.commit({
+        writer,
+        leftovers,
+        added: this.#batches.added,
+        contents,
+        packs,
+        inRecords: packs.length === 0 && !isRecords,
+      })
     // What lies in its packs was not named before: no removal may come between the look at what is there and its new references.
     const done = packs.length > 0 ? await this.#store.locks.shared(commit, this.#signal) : await commit()
     this.#ended = true

@@ -1,7 +1,7 @@
 // Many small files stored together: their blocks share a pack where there are packs, their entries share rows of the catalog. Nobody may notice.
 import { afterEach, describe, expect, it } from 'vitest'
 import type { FileInfo, IPFSKitStorage } from '../../src/index.ts'
-import { bytesOf, flip, gather, nextEvent, seeded } from './support/outside.ts'
+import { bytesOf, flip, gather, nextEvent, readBlock, seeded } from './support/outside.ts'
 import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, TIER, waitForNothing } from './support/stores.ts'
 
 /** Enough to make a pack, and several rows of entries. */
@@ -342,5 +342,17 @@ describe('many small files stored together', () => {
     expect(await storage.listFiles()).toHaveLength(8800)
     await storage.storeMany(many)
     expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 8800, files: 8800 })
+  })
+
+  it('of which one has the bytes of a directory leave that readable', async () => {
+    const entries = [{ path: 'a', data: 'in a directory' }]
+    const first = freshName()
+    const root = await localStorageOf({ cacheDir: first }).storeDirectory(entries)
+    const node = await readBlock(first, root)
+    const { storage, cids } = await filled([...itemsOf(), { data: node ?? new Uint8Array(0), filename: 'a node as a file' }])
+    expect(await storage.storeDirectory(entries)).toBe(root)
+    expect((await storage.listDirectory(root))?.map(({ name }) => name)).toEqual(['a'])
+    expect(same(await storage.retrieve(at(cids, COUNT)), node ?? new Uint8Array(0))).toBe(true)
+    expect((await storage.verify()).damaged).toEqual([])
   })
 })
