@@ -75,7 +75,7 @@ export const PACK_LANES = 2
 
 /**
  * Records asked for at once from which a worker reads them: the windows of a reading into one array, and not those of a stream, where measured it is no
- * faster and takes 50 MiB more at the peak of 1 GiB.
+ * faster and takes 60 MiB more at the peak of 1 GiB.
  */
 export const RECORDS_READ_BESIDE = 8
 
