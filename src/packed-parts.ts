@@ -33,7 +33,7 @@ export async function holdPlaces(store: LocalBlockstore, file: FileLayout, signa
   const { packs } = store
   if (packs === undefined || file.root.children.count === 0) return undefined
   for (let tries = 0; ; tries++) {
-    const places = await placesOf(store, packs, file, signal)
+    const places = await placesOfFile(store, packs, file, signal)
     if (places === undefined || places.size === 0) return undefined
     const one = [...new Map([...places.values()].map((place) => [place.pack, place])).values()]
     const release = await packs.keepOpen(one.map(({ pack }) => pack))
@@ -51,7 +51,7 @@ export async function holdPlaces(store: LocalBlockstore, file: FileLayout, signa
 const HOLD_TRIES = 3
 
 /** undefined where nodes of the file are not here. */
-async function placesOf(
+async function placesOfFile(
   store: LocalBlockstore,
   packs: PackStore,
   file: FileLayout,

@@ -1,16 +1,16 @@
 // Moving: leaves of large files that lie in records, since nobody could write packs when they came, go into packs once somebody can.
 import { keysAmong, result } from '../catalog/database.ts'
-import { addUsage, endPending, mustLive, newOwnerId } from '../catalog/owners.ts'
+import { addUsage, endPending, mustLive } from '../catalog/owners.ts'
 import { placesOf } from '../catalog/pack-rows.ts'
 import { addPlaces } from '../catalog/places.ts'
-import { MOVABLE, type EntryRow, type PackRow, type PendingOwner } from '../catalog/schema.ts'
+import { MOVABLE, type EntryRow, type PackRow } from '../catalog/schema.ts'
 import { QuotaError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, MOVE_GRACE_MS, PACK_MAX_BLOCKS, PACK_MAX_BYTES, PACK_MIN_BYTES } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
-import { copyBlocks, tidy } from './pack-rewrite.ts'
+import { copyAndPoint } from './pack-rewrite.ts'
 import type { PackStore } from './pack-store.ts'
 import type { PinnedByHelia } from './removal.ts'
 
@@ -162,34 +162,19 @@ async function mayGo({ store, pinnedByHelia, signal }: Mover, leaves: readonly L
 
 /** Copies leaves into one pack, and points those at it that are still here by then. */
 async function copyPart({ store, packs, lanes, signal }: Mover, leaves: readonly Leaf[]): Promise<void> {
-  const { catalog, locks } = store
-  const id = newOwnerId()
-  const lock = await locks.own(id)
-  const copy = `${id}-0`
-  try {
-    // Must be on record before the file exists: a sweep takes what no owner names.
-    await catalog.begin({ id, kind: 'writer', pending: 'writer', lastUsed: Date.now() } satisfies PendingOwner)
-    const sealed = await copyBlocks(store, lanes, leaves, copy, signal)
-    const point = async (): Promise<void> => {
-      // What was freed meanwhile has no record any more, and nothing is freed while this lock is held.
-      const here = await store.records.hasMany(sealed.places.map(({ block }) => block))
-      const places = sealed.places.filter((_, index) => here[index] === true)
-      await catalog.write(['owners', 'references', 'packs', 'places'], async (tx) => {
-        await mustLive(tx, { id, kind: 'writer' })
-        await endPending(tx, id, false)
-        const { fresh } = await addPlaces(tx, copy, places, new Set())
-        const live = bytesOf(fresh)
-        if (live === 0) return
-        tx.objectStore('packs').put({ id: copy, bytes: sealed.bytes, live } satisfies PackRow)
-        await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: sealed.bytes - live })
-      })
-    }
-    await locks.exclusive(point, signal)
-  } finally {
-    // What fails here is left to the next sweep: the owner is dead by then.
-    await tidy(store, packs, lanes, id, copy).catch(() => undefined)
-    lock?.release()
-  }
+  await copyAndPoint(store, packs, lanes, leaves, signal, async ({ id, bytes, places }, owner) => {
+    // What was freed meanwhile has no record any more, and nothing is freed while this lock is held.
+    const here = await store.records.hasMany(places.map(({ block }) => block))
+    await store.catalog.write(['owners', 'references', 'packs', 'places'], async (tx) => {
+      await mustLive(tx, { id: owner, kind: 'writer' })
+      await endPending(tx, owner, false)
+      const kept = places.filter((_, index) => here[index] === true)
+      const live = bytesOf((await addPlaces(tx, id, kept, new Set())).fresh)
+      if (live === 0) return
+      tx.objectStore('packs').put({ id, bytes, live } satisfies PackRow)
+      await addUsage(tx, { bytes: 0, blocks: 0, files: 0, deadBytes: bytes - live })
+    })
+  })
 }
 
 /** Records of leaves that lie whole in packs. */

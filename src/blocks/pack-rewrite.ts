@@ -40,29 +40,42 @@ export async function rewritePacks(store: LocalBlockstore, packs: PackStore, sig
 }
 
 async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lanes, pack: string, signal: AbortSignal): Promise<void> {
-  const { catalog, locks } = store
+  const { catalog } = store
   const there = await placesInPack(catalog, pack)
   // What is noted damaged is not read over and over: it stays, and the pack with it, until its content is stored again or deleted.
   const damaged = await catalog.damaged(there.map(({ block }) => block))
   const rows = there.filter(({ block }) => !damaged.has(block))
   if (rows.length === 0) return
+  const emptied = await copyAndPoint(store, packs, lanes, rows, signal, (sealed, owner) =>
+    catalog.writeToFree(['owners', 'references', 'damaged', 'packs', 'places'], async (tx) => {
+      await mustLive(tx, { id: owner, kind: 'writer' })
+      await endPending(tx, owner, false)
+      return movePlaces(tx, rows, sealed)
+    }),
+  )
+  // Whoever reads the old file keeps it: it goes when he lets go, or at the next sweep.
+  await packs.removeEmptied(emptied).catch(() => undefined)
+}
+
+/** Copies blocks into a pack of an owner of its own, then runs `point`, which ends that owner, under the exclusive lock. */
+export async function copyAndPoint<T>(
+  store: LocalBlockstore,
+  packs: PackStore,
+  lanes: Lanes,
+  blocks: readonly Pick<Place, 'block' | 'length'>[],
+  signal: AbortSignal,
+  point: (sealed: SealedPack, owner: string) => Promise<T>,
+): Promise<T> {
+  const { catalog, locks } = store
   const id = newOwnerId()
   const lock = await locks.own(id)
   const copy = `${id}-0`
   try {
     // Must be on record before the file exists: a sweep takes what no owner names.
     await catalog.begin({ id, kind: 'writer', pending: 'writer', lastUsed: Date.now() } satisfies PendingOwner)
-    const sealed = await copyBlocks(store, lanes, rows, copy, signal)
-    const point = (): Promise<string[]> =>
-      catalog.writeToFree(['owners', 'references', 'damaged', 'packs', 'places'], async (tx) => {
-        await mustLive(tx, { id, kind: 'writer' })
-        await endPending(tx, id, false)
-        return movePlaces(tx, rows, sealed)
-      })
+    const sealed = await copyBlocks(store, lanes, blocks, copy, signal)
     // Whoever deduplicates holds the shared lock from his look at a row until his reference is there: he finds the old place or the new one.
-    const emptied = await locks.exclusive(point, signal)
-    // Whoever reads the old file keeps it: it goes when he lets go, or at the next sweep.
-    await packs.removeEmptied(emptied).catch(() => undefined)
+    return await locks.exclusive(() => point(sealed, id), signal)
   } finally {
     // What fails here is left to the next sweep: the owner is dead by then.
     await tidy(store, packs, lanes, id, copy).catch(() => undefined)
@@ -71,7 +84,7 @@ async function rewritePack(store: LocalBlockstore, packs: PackStore, lanes: Lane
 }
 
 /** A few leaves at a time, hashed on the way. Those that are damaged are noted and left out. */
-export async function copyBlocks(
+async function copyBlocks(
   store: LocalBlockstore,
   lanes: Lanes,
   rows: readonly Pick<Place, 'block' | 'length'>[],
@@ -103,7 +116,7 @@ export async function copyBlocks(
 }
 
 /** Ends the owner where that is not done, and removes the copy where nothing points at it. Whether something does only the catalog knows. */
-export async function tidy({ catalog }: LocalBlockstore, packs: PackStore, lanes: Lanes, id: string, copy: string): Promise<void> {
+async function tidy({ catalog }: LocalBlockstore, packs: PackStore, lanes: Lanes, id: string, copy: string): Promise<void> {
   await lanes.drop(copy).catch(() => undefined)
   const isNeeded = await catalog.read(['packs'], async (tx) => (await result(tx.objectStore('packs').getKey(copy))) !== undefined)
   if (isNeeded) return
