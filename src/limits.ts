@@ -149,6 +149,9 @@ export const LAYOUT_CACHE_ENTRIES = 64
 /** Places of blocks in packs kept in memory: those of 16 GiB of chunks, about 4 MB. */
 export const PLACES_CACHED = 16_384
 
+/** Files in packs of which is kept in memory where they lie as a whole: some hundred bytes each. */
+export const FILES_PLACED_CACHED = 256
+
 /**
  * Blocks whose places are one row of the catalog. Measured: 10,000 blocks take 0.1 s in rows of this many and 1.5 s in rows of one; larger rows gain
  * little and make taking one block out of its row slower.

@@ -1,7 +1,10 @@
 // Which of a file lies in packs, for a Blob that reads nothing: slices of packs, and between them what lies elsewhere.
+import type { CID } from 'multiformats/cid'
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { MissingBlockError, type BlockKey } from './blocks/blocks.ts'
-import type { PackStore } from './blocks/pack-store.ts'
+import type { PackFiles, PackStore } from './blocks/pack-store.ts'
+import { blockKey } from './blocks/records.ts'
+import { stretch, type Stretch } from './catalog/place-cache.ts'
 import type { Place } from './catalog/schema.ts'
 import { IntegrityError } from './errors.ts'
 import { leavesOf, leavesOfRoot, type FileLayout, type Leaf } from './files/read.ts'
@@ -17,10 +20,11 @@ export interface PackedParts {
   close(): void
 }
 
+/** Bytes `from` to `to` of a file, and where in packs they lie: nowhere, or all of them. */
 interface Segment {
   from: number
   to: number
-  rows: Place[]
+  stretches: readonly Stretch[]
 }
 
 interface HeldPlaces {
@@ -69,57 +73,91 @@ async function placesOfFile(
   }
 }
 
+/** All of a file that is remembered to lie in packs as a whole; undefined for any other. */
+export async function wholeInPacks({ packs }: LocalBlockstore, cid: CID): Promise<PackedParts | undefined> {
+  const files = packs?.files()
+  if (packs === undefined || files === undefined) return undefined
+  try {
+    const stretches = await packs.locateFile(blockKey(cid), files)
+    if (stretches !== undefined) return partsOf(packs, files, [{ from: 0, to: Number.POSITIVE_INFINITY, stretches }])
+  } catch (error) {
+    files.release()
+    throw error
+  }
+  files.release()
+  return undefined
+}
+
 /** undefined where nothing of the file lies in packs, or its nodes are not all here. */
 export async function packedParts(store: LocalBlockstore, file: FileLayout, signal: AbortSignal): Promise<PackedParts | undefined> {
   const { packs } = store
   if (packs === undefined || file.root.children.count === 0) return undefined
-  const segments: Segment[] = []
-  const locks = new Set<string>()
   const files = packs.files()
   try {
-    for await (const window of windowsOf(store, file, signal)) {
-      const keys = window.map(({ key }) => key)
-      // What is remembered is opened while the catalog is asked whether it still holds.
-      packs.openGuessed(keys, files)
-      const rows = await packs.locate(keys)
-      for (const [index, { from, to, whole }] of window.entries()) {
-        const row = rows[index]
-        const isPacked = row !== undefined && whole && row.length === to - from
-        const last = segments.at(-1)
-        const joins = last !== undefined && last.rows.length > 0 === isPacked
-        if (!joins) segments.push({ from, to, rows: isPacked ? [row] : [] })
-        else {
-          last.to = to
-          if (isPacked) last.rows.push(row)
-        }
-      }
-    }
+    const segments = await segmentsOf(store, packs, files, file, signal)
+    if (segments.some(({ stretches }) => stretches.length > 0)) return partsOf(packs, files, segments)
   } catch (error) {
     files.release()
     // A node is missing or damaged: whoever reads asks the network, or says so.
     if (error instanceof MissingBlockError || error instanceof IntegrityError) return undefined
     throw error
   }
-  if (segments.every((segment) => segment.rows.length === 0)) {
-    files.release()
-    return undefined
-  }
+  files.release()
+  return undefined
+}
+
+function partsOf(packs: PackStore, files: PackFiles, segments: readonly Segment[]): PackedParts {
   return {
     close: () => files.release(),
     async open(readElse) {
       const parts: Blob[] = []
-      for (const { from, to, rows } of segments) {
-        if (rows.length === 0) {
+      const locks = new Set<string>()
+      for (const { from, to, stretches } of segments) {
+        if (stretches.length === 0) {
           parts.push(await readElse(from, to))
           continue
         }
-        const slices = await packs.slices(rows, files)
+        const slices = await packs.slices(stretches, files)
         parts.push(...slices.parts)
         for (const lock of slices.locks) locks.add(lock)
       }
       return { parts, locks: [...locks] }
     },
   }
+}
+
+async function segmentsOf(
+  store: LocalBlockstore,
+  packs: PackStore,
+  files: PackFiles,
+  file: FileLayout,
+  signal: AbortSignal,
+): Promise<Segment[]> {
+  const segments: (Segment & { stretches: Stretch[] })[] = []
+  let windows = 0
+  let keys: BlockKey[] = []
+  for await (const window of windowsOf(store, file, signal)) {
+    windows++
+    keys = window.map(({ key }) => key)
+    // What is remembered is opened while the catalog is asked whether it still holds.
+    packs.openGuessed(keys, files)
+    const rows = await packs.locate(keys)
+    for (const [index, { from, to, whole }] of window.entries()) {
+      const row = rows[index]
+      const place = row !== undefined && whole && row.length === to - from ? row : undefined
+      let last = segments.at(-1)
+      if (last === undefined || last.stretches.length > 0 !== (place !== undefined)) {
+        last = { from, to, stretches: [] }
+        segments.push(last)
+      }
+      last.to = to
+      if (place !== undefined) stretch(last.stretches, place)
+    }
+  }
+  const [only] = segments
+  if (windows === 1 && segments.length === 1 && only !== undefined && only.stretches.length > 0)
+    packs.rememberFile(blockKey(file.cid), keys)
+  return segments
 }
 
 async function* windowsOf(store: LocalBlockstore, file: FileLayout, signal: AbortSignal): AsyncGenerator<Leaf[], void, undefined> {

@@ -12,7 +12,7 @@ import { entriesOf } from './catalog/entries.ts'
 import { noteLocks } from './catalog/lending.ts'
 import { READ_WINDOW_BYTES } from './limits.ts'
 import type { Operation } from './operation.ts'
-import { holdPlaces, packedParts, type PackedParts } from './packed-parts.ts'
+import { holdPlaces, packedParts, wholeInPacks, type PackedParts } from './packed-parts.ts'
 import { isNamed } from './packs/directory.ts'
 import type { Bytes, ContentPath, DirectoryEntry, LookupOptions, Progress, RetrieveOptions } from './types.ts'
 
@@ -123,6 +123,13 @@ export async function blob(
     const named = parsed.segments.length === 0 ? parsed.cid : cid
     const type = mediaTypeOf(operation, named).then((known) => known ?? '')
     type.catch(() => undefined)
+    // Where its leaves are all needed where they were, they are here, and nothing else of it is asked for.
+    const whole = options.verify === true ? undefined : await wholeInPacks(operation.core.store, cid)
+    const known = whole && (await lazyBlob(whole, await type, nothingElse))
+    if (known !== undefined) {
+      options.onProgress?.({ bytes: known.size, total: known.size, phase: 'retrieve' })
+      return { answer: known, whole: true }
+    }
     return withLayouts(operation, cid, options.verify !== true, async (cache) => {
       const file = await openFile(content, cid, { signal: operation.signal, cache })
       const reading = readOptions(operation, file, { ...options, verify: true })
@@ -133,31 +140,35 @@ export async function blob(
         if (packed !== undefined) for await (const piece of readRange(content, file, 0, undefined, reading)) void piece
       }
       const packed = await packedParts(operation.core.store, file, reading.signal)
-      try {
-        const answer =
-          packed === undefined
-            ? await readBlob(content, file, await type, reading)
-            : await lazyBlob(content, file, await type, packed, reading)
-        return { answer, whole: true }
-      } finally {
-        packed?.close()
-      }
+      const readElse = (from?: number, to?: number, as = ''): Promise<Blob> => readBlob(content, file, as, reading, from, to)
+      const answer = packed && (await lazyBlob(packed, await type, readElse))
+      if (answer === undefined) return { answer: await readElse(undefined, undefined, await type), whole: true }
+      reading.onProgress?.(file.size)
+      return { answer, whole: true }
     })
   })
 }
 
-/** Nothing is read but what lies in no pack. */
-async function lazyBlob(content: BlockSource, file: FileLayout, type: string, packed: PackedParts, reading: ReadingOptions): Promise<Blob> {
+function nothingElse(): Promise<never> {
+  return Promise.reject(new RangeError('all of it lies in packs: this cannot be'))
+}
+
+/** Nothing is read but what lies in no pack. undefined where a pack was removed or rewritten since it was looked up. */
+async function lazyBlob(
+  packed: PackedParts,
+  type: string,
+  readElse: (from: number, to: number) => Promise<Blob>,
+): Promise<Blob | undefined> {
   try {
-    const { parts, locks } = await packed.open((from, to) => readBlob(content, file, '', reading, from, to))
+    const { parts, locks } = await packed.open(readElse)
     const answer = new Blob(parts, { type })
     noteLocks(answer, locks)
-    reading.onProgress?.(file.size)
     return answer
   } catch (error) {
-    // A pack was removed or rewritten since it was looked up: what is there now is read.
     if (!isNamed(error, 'NotFoundError')) throw error
-    return readBlob(content, file, type, reading)
+    return undefined
+  } finally {
+    packed.close()
   }
 }
 

@@ -1,7 +1,8 @@
 // Packs as the blocks see them: found by the index, read in large runs, kept open while they are read, removed when nothing needs them.
 import type { Catalog } from '../catalog/catalog.ts'
 import { addUsage } from '../catalog/owners.ts'
-import { placesOf } from '../catalog/pack-rows.ts'
+import { placesOf, placesOfFile } from '../catalog/pack-rows.ts'
+import type { Stretch } from '../catalog/place-cache.ts'
 import { result } from '../catalog/database.ts'
 import { holdForLife, isHeldForLife } from '../catalog/lending.ts'
 import type { HeldPack, Locks } from '../catalog/locks.ts'
@@ -119,7 +120,7 @@ export class PackStore {
    */
   async compare(rows: readonly Place[], blocks: ReadonlyMap<BlockKey, Bytes>, exchange?: Exchange): Promise<Set<BlockKey>> {
     const whole = new Set<BlockKey>()
-    const packs = [...new Set(rows.map((row) => row.pack))]
+    const packs = packsIn(rows)
     const known = await this.#catalog.read(['packs'], (tx) =>
       Promise.all(packs.map((pack) => result<PackRow | undefined>(tx.objectStore('packs').get(pack)))),
     )
@@ -178,7 +179,20 @@ export class PackStore {
 
   /** Begins to open those packs in which blocks lie as far as is remembered, which may be over by now. */
   openGuessed(keys: readonly BlockKey[], files: PackFiles): void {
-    for (const pack of new Set(this.#catalog.places.guess(keys).map((row) => row.pack))) void files.get(pack)
+    for (const pack of packsIn(this.#catalog.places.guess(keys))) void files.get(pack)
+  }
+
+  /** Where all of a file lies, in its order, as far as that is remembered. Its packs are opened meanwhile. */
+  async locateFile(root: BlockKey, files: PackFiles): Promise<readonly Stretch[] | undefined> {
+    const guess = this.#catalog.places.guessFile(root)
+    if (guess === undefined) return undefined
+    for (const pack of packsIn(guess)) void files.get(pack)
+    return placesOfFile(this.#catalog, root)
+  }
+
+  /** Remembers a file whose leaves, in its order, all lie in packs. */
+  rememberFile(root: BlockKey, leaves: readonly BlockKey[]): void {
+    this.#catalog.places.addFile(root, leaves)
   }
 
   /** Files of packs, each opened once and kept until `release` is called. */
@@ -203,18 +217,18 @@ export class PackStore {
     }
   }
 
-  /** Parts of a Blob over rows, neighbours as one, and the locks that keep them. @throws NotFoundError where a pack is gone */
-  async slices(rows: readonly Place[], files: PackFiles): Promise<{ parts: Blob[]; locks: string[] }> {
-    const packs = [...new Set(rows.map((row) => row.pack))]
-    const opened = new Map(await Promise.all(packs.map(async (pack) => [pack, await files.get(pack)] as const)))
+  /** Parts of a Blob, and the locks that keep them. @throws NotFoundError where a pack is gone */
+  async slices(stretches: readonly Stretch[], files: PackFiles): Promise<{ parts: Blob[]; locks: string[] }> {
+    const packs = packsIn(stretches)
     const locks = packs.map((pack) => this.#locks.packName(pack))
-    await Promise.all(locks.map(holdForLife))
-    const parts: Blob[] = []
-    for (const run of runsOf(rows, Number.POSITIVE_INFINITY, false)) {
-      const [file, end] = [opened.get(run.pack), run.at + run.rows.reduce((sum, { length }) => sum + length, 0)]
-      if (file === undefined || file.size < end) throw new DOMException(`pack ${run.pack} is short`, 'NotFoundError')
-      parts.push(file.slice(run.at, end))
-    }
+    const opening = Promise.all(packs.map(async (pack) => [pack, await files.get(pack)] as const))
+    await Promise.all([opening, ...locks.map(holdForLife)])
+    const opened = new Map(await opening)
+    const parts = stretches.map(({ pack, at, end }) => {
+      const file = opened.get(pack)
+      if (file === undefined || file.size < end) throw new DOMException(`pack ${pack} is short`, 'NotFoundError')
+      return file.slice(at, end)
+    })
     return { parts, locks }
   }
 
@@ -316,7 +330,7 @@ export class PackStore {
   async #read(rows: readonly (Place | undefined)[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
     const blocks: (HashedBlock | undefined)[] = Array.from({ length: rows.length }, () => undefined)
     await Promise.all(
-      runsOf(rows, PACK_RUN_BYTES, true).map(async (run) => {
+      runsOf(rows).map(async (run) => {
         let from = 0
         const { buffer, digests, length } = await this.#readRun(run, options)
         run.rows.forEach((row, index) => {
@@ -393,14 +407,14 @@ export class PackStore {
   }
 }
 
-/** Neighbours in the order of their places, each run at most so many bytes; or in the order given, for a Blob. */
-function runsOf(rows: readonly (Place | undefined)[], maxBytes: number, sorted: boolean): Run[] {
+/** Neighbours in the order of their places. */
+function runsOf(rows: readonly (Place | undefined)[]): Run[] {
   const known = rows.flatMap((row, index) => (row === undefined ? [] : [{ ...row, index }]))
-  if (sorted) known.sort((a, b) => (a.pack === b.pack ? a.offset - b.offset : a.pack < b.pack ? -1 : 1))
+  known.sort((a, b) => (a.pack === b.pack ? a.offset - b.offset : a.pack < b.pack ? -1 : 1))
   const runs: Run[] = []
   let last: (Run & { end: number }) | undefined
   for (const { pack, offset, length, index } of known) {
-    if (last !== undefined && last.pack === pack && last.end === offset && last.end - last.at + length <= maxBytes) {
+    if (last !== undefined && last.pack === pack && last.end === offset && last.end - last.at + length <= PACK_RUN_BYTES) {
       last.rows.push({ index, length })
       last.end += length
       continue
@@ -409,6 +423,10 @@ function runsOf(rows: readonly (Place | undefined)[], maxBytes: number, sorted: 
     runs.push(last)
   }
   return runs
+}
+
+function packsIn(places: readonly { pack: string }[]): string[] {
+  return [...new Set(places.map(({ pack }) => pack))]
 }
 
 function isWhole(bytes: Bytes): boolean {

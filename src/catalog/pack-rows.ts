@@ -3,7 +3,7 @@ import type { BlockKey } from '../blocks/blocks.ts'
 import type { Catalog } from './catalog.ts'
 import { keysAmong, result } from './database.ts'
 import { addUsage } from './owners.ts'
-import type { PlaceCache } from './place-cache.ts'
+import type { PlaceCache, Stretch } from './place-cache.ts'
 import { addPlaces, havePlaces, placesIn, placesOfPack, takePlaces } from './places.ts'
 import type { PackRow, Place, SealedPack } from './schema.ts'
 
@@ -103,6 +103,11 @@ export async function dropPlaces(
 export function placesOf(catalog: Catalog, blocks: readonly BlockKey[]): Promise<(Place | undefined)[]> {
   if (blocks.length === 0) return Promise.resolve([])
   return catalog.read(['packs', 'places'], (tx) => placesKnown(tx, blocks, catalog.places))
+}
+
+/** Where all of a file lies, in its order, as far as that is remembered and still holds. */
+export function placesOfFile(catalog: Catalog, root: BlockKey): Promise<readonly Stretch[] | undefined> {
+  return catalog.read(['packs'], (tx) => catalog.places.findFile(tx, root))
 }
 
 /** As placesOf, and which of the blocks are noted damaged. */
