@@ -54,6 +54,7 @@ export class Batches {
     await this.#name(
       [...blocks].map(([key, bytes]) => [key, bytes.byteLength]),
       here,
+      rows,
     )
     const written = keys.flatMap((key) => (whole.has(key) ? [] : { key, bytes: blocks.get(key) ?? new Uint8Array(0) }))
     const fresh = await store.records.putMany(written, here)
@@ -88,17 +89,19 @@ export class Batches {
       await this.#name(
         [...sizes].filter(([key]) => here.has(key)),
         here,
+        rows,
       )
     }
     return { here, rows }
   }
 
-  async #name(sizes: readonly [BlockKey, number][], here: ReadonlySet<BlockKey>): Promise<void> {
+  /** `rows` of those in packs. */
+  async #name(sizes: readonly [BlockKey, number][], here: ReadonlySet<BlockKey>, rows: ReadonlyMap<BlockKey, unknown>): Promise<void> {
     await this.#beginning
     const added = this.#added
     this.#added = { ...added, bytes: 0, blocks: 0 }
     const batch = { node: `${this.#run}-${this.#count}`, blocks: sizes.map(([key]) => key), sizes: sizes.map(([, size]) => size), own: 0 }
-    const recounts = await this.#store.catalog.name({ ...this.#owner, lastUsed: Date.now() }, !this.#begun, batch, here, added)
+    const recounts = await this.#store.catalog.name({ ...this.#owner, lastUsed: Date.now() }, !this.#begun, batch, { here, rows }, added)
     // Must be what held when the batch was named: its blocks are written before anybody can count anew.
     this.#added = { bytes: 0, blocks: 0, recounts }
     this.#begun = true

@@ -115,8 +115,10 @@ export class LocalBlockstore implements BlockSource {
   /** Which are here and not noted damaged, and where those lie that are in packs. */
   async lookUp(keys: readonly BlockKey[]): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, Place> }> {
     const places = examinePlaces(this.catalog, keys)
-    // Of many keys those in packs come with a few requests, and leave little to ask for. Of a few both ways are asked at once.
-    const asked = keys.length < FEW_KEYS ? keys : await places.then(({ rows }) => keys.filter((_, index) => rows[index] === undefined))
+    // Of many keys those in packs come with a few requests, and leave little to ask for. Of a few both ways are asked at once, unless all of them are
+    // known to have been in packs.
+    const isUnknown = keys.length < FEW_KEYS && this.catalog.places.guess(keys).length < keys.length
+    const asked = isUnknown ? keys : await places.then(({ rows }) => keys.filter((_, index) => rows[index] === undefined))
     const [{ rows, damaged }, recorded] = await Promise.all([places, this.records.hasMany(asked)])
     const here = new Set(asked.filter((_, index) => recorded[index] === true))
     for (const row of rows) if (row !== undefined) here.add(row.block)

@@ -84,15 +84,15 @@ export class Catalog {
   }
 
   /**
-   * Names a batch for a pending owner, whose record is written with its first batch. Blocks found here that nobody names are marked foreign. Answers
-   * how often the usage was counted anew by then. A batch of nothing that is about to be written needs no more than to be seen by others: the
-   * rows are on the disk with the next strict transaction, which the commit is.
+   * Names a batch for a pending owner, whose record is written with its first batch. Blocks found `here` that nobody names are marked foreign; those
+   * with `rows` in packs were written by somebody who named them. Answers how often the usage was counted anew by then. A batch of nothing that is
+   * about to be written needs no more than to be seen by others: the rows are on the disk with the next strict transaction, which the commit is.
    */
   async name(
     owner: PendingOwner,
     first: boolean,
     batch: Omit<Reference, 'owner'>,
-    here: ReadonlySet<BlockKey>,
+    { here, rows }: { here: ReadonlySet<BlockKey>; rows: ReadonlyMap<BlockKey, unknown> },
     added: Added,
   ): Promise<number> {
     const durability = batch.blocks.every((block) => here.has(block)) ? 'relaxed' : 'strict'
@@ -102,7 +102,8 @@ export class Catalog {
       const contents = tx.objectStore('owners').index('contents')
       const isNamed = async (block: BlockKey): Promise<boolean> =>
         (await result(named.getKey(block))) !== undefined || (await result(contents.getKey(rawCid(block).toString()))) !== undefined
-      const strangers = await Promise.all([...here].map(async (block) => ((await isNamed(block)) ? undefined : block)))
+      const recorded = [...here].filter((block) => !rows.has(block))
+      const strangers = await Promise.all(recorded.map(async (block) => ((await isNamed(block)) ? undefined : block)))
       for (const block of strangers) if (block !== undefined) tx.objectStore('foreign').put(1, block)
       if (!first) await mustLive(tx, owner)
       // A session's record says when it was last used.

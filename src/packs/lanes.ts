@@ -1,6 +1,6 @@
 // Workers that read, write and hash packs, and read records, beside this thread: one from the beginning, a second one once there is work for two.
 import { NotSupportedError } from '../errors.ts'
-import { CHUNK_SIZE_BYTES, PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, PACK_FLUSH_BYTES, PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
 import type { Folder, ReadRun, Run, Service } from './service.ts'
 import type { Answer } from './worker.ts'
 import { WORKER_CODE } from './worker-code.ts'
@@ -153,12 +153,13 @@ export class Lanes {
     return this.#writer(pack).call('write', [pack, buffers], { transfer: buffers, bytes })
   }
 
+  /** Nothing else is done by that worker meanwhile: as much as it may push to the disk counts as its load. */
   flush(pack: string): Promise<void> {
-    return this.#writer(pack).call('flush', [pack])
+    return this.#writer(pack).call('flush', [pack], { bytes: PACK_FLUSH_BYTES })
   }
 
   async seal(pack: string): Promise<number> {
-    const bytes = await this.#writer(pack).call('seal', [pack])
+    const bytes = await this.#writer(pack).call('seal', [pack], { bytes: PACK_FLUSH_BYTES })
     this.#writers.delete(pack)
     return bytes
   }
