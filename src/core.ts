@@ -6,14 +6,16 @@ import { sweepPacks } from './blocks/pack-sweep.ts'
 import { BlockRecords } from './blocks/records.ts'
 import { endDead, recountUsage, runRemoval, type Freed, type RemovalOptions } from './blocks/removal.ts'
 import { Catalog } from './catalog/catalog.ts'
+import type { Evicted, makeRoom } from './blocks/eviction.ts'
 import type { CatalogChange } from './catalog/commit.ts'
 import { deleteDatabase, result, type Database, type DatabaseLoss } from './catalog/database.ts'
 import { Locks, type LockManagerLike } from './catalog/locks.ts'
 import { newOwnerId } from './catalog/owners.ts'
 import { MOVABLE } from './catalog/schema.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
-import { DATABASE_BLOCKED_TIMEOUT_MS, PACK_RETRY_MS } from './limits.ts'
+import { DATABASE_BLOCKED_TIMEOUT_MS, PACK_RETRY_MS, RESERVE_BYTES } from './limits.ts'
 import { LayoutCache } from './files/read.ts'
+import { untilAborted } from './network/abort.ts'
 import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
 import type { ResolvedOptions } from './options.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
@@ -26,6 +28,10 @@ export interface CoreEvents {
   onLost(loss: DatabaseLoss): void
   /** Blocks were freed, here or in another tab. */
   onFreed(): void
+  /** Content was given up for want of space, here or in another tab. */
+  onEvicted(evicted: Evicted): void
+  /** Writes down when content was last used, as far as that waits to be written. */
+  flushLastUsed(): Promise<void>
 }
 
 /** Names of refusals at the first opening after which memory takes the place of IndexedDB. Another tab's hold is none of them. */
@@ -69,6 +75,13 @@ export class Core {
       packsRefused: () => this.packsRefused,
       recordLanes: () => this.#recordLanes(options),
       onDamaged: (cid) => events.onDamaged(cid.toV1().toString()),
+      maxBytes: options.maxBytes,
+      makeRoom: async (needed, of, signal = this.#ending.signal) => {
+        if (this.#removals.size === 0) return this.#makeRoom(needed, of, signal)
+        // What is being freed may be enough.
+        await untilAborted(this.settleRemovals(), signal)
+        return undefined
+      },
     })
     this.#datastore = datastoreDatabase(`${options.cacheDir}/data`, factory)
     if (medium !== 'memory' && typeof BroadcastChannel !== 'undefined') {
@@ -94,6 +107,7 @@ export class Core {
     await core.#recover().catch(() => undefined)
     core.#inBackground(core.sweepPacks({ measure: true }).then(() => core.#rewriteWhenIdle()))
     core.#layReserve()
+    core.#keepToMaxBytes()
     return core
   }
 
@@ -185,6 +199,49 @@ export class Core {
   /** Something to give up when a full disk must allow a deletion. Without it (no room, read-only) things are as they are. */
   #layReserve(): void {
     this.#inBackground(this.catalog.keepReserve())
+    // By the time that it is needed there may be no network to load it from.
+    this.#inBackground(loadEviction())
+  }
+
+  /** Where an earlier opening was allowed more. What is pinned stays. */
+  #keepToMaxBytes(): void {
+    const { maxBytes } = this.store
+    if (maxBytes === undefined) return
+    const keep = async (): Promise<void> => {
+      const { bytes } = await this.catalog.usage()
+      if (bytes > maxBytes) await this.#makeRoom(bytes - maxBytes, 'kept', this.#ending.signal)
+    }
+    this.#inBackground(keep())
+  }
+
+  /** Answers the bytes that became free, and undefined where another context made room meanwhile. */
+  async #makeRoom(needed: number, of: 'disk' | 'kept', signal: AbortSignal): Promise<number | undefined> {
+    // Without locks that other tabs see, freeing waits for an opening with nobody else.
+    if (!this.canFree) return 0
+    const eviction = await loadEviction()
+    return this.locks.makingRoom(async () => {
+      await this.#events.flushLastUsed()
+      const freed = await eviction.makeRoom(this.store, {
+        needed: Math.max(needed, RESERVE_BYTES),
+        of,
+        pinnedByHelia: this.pinnedByHelia,
+        signal,
+        onChanges: (changes) => this.announce(changes),
+        onEvicted: (evicted) => this.#announceEvicted(evicted),
+      })
+      if (freed > 0) this.#announceFreed()
+      return freed
+    }, signal)
+  }
+
+  #announceEvicted(evicted: readonly Evicted[]): void {
+    for (const one of evicted) this.#events.onEvicted(one)
+    this.#channel?.postMessage({ type: 'evicted', evicted } satisfies ChannelMessage)
+  }
+
+  #announceFreed(): void {
+    this.#events.onFreed()
+    this.#channel?.postMessage({ type: 'freed' } satisfies ChannelMessage)
   }
 
   /** Holds packs against the index and removes what is of no use. */
@@ -251,8 +308,7 @@ export class Core {
     this.#removals.delete(work)
     if (freed === undefined || freed.blocks === 0 || this.#ending.signal.aborted) return
     this.#rewriteWhenIdle()
-    this.#events.onFreed()
-    this.#channel?.postMessage({ type: 'freed' } satisfies ChannelMessage)
+    this.#announceFreed()
   }
 
   /** Whether this context may free blocks at any time: every other one that uses the storage sees its locks. */
@@ -297,6 +353,7 @@ export class Core {
   #hear(message: ChannelMessage): void {
     if (message.type === 'changes') for (const change of message.changes) this.#events.onChange(change)
     else if (message.type === 'freed') this.#events.onFreed()
+    else if (message.type === 'evicted') for (const one of message.evicted) this.#events.onEvicted(one)
     else if (message.type === 'anyone') void this.#answerHere()
     else if (message.type === 'destroyed') {
       const reason = new DatabaseError(`storage '${this.#cacheDir}' was destroyed by another tab or worker`, this.#cacheDir)
@@ -347,6 +404,10 @@ async function loadLanes(createWorker: (() => Worker) | undefined): Promise<{ La
   }
 }
 
+function loadEviction(): Promise<{ makeRoom: typeof makeRoom }> {
+  return import('./blocks/eviction.ts')
+}
+
 function channelName(cacheDir: string): string {
   return `ipfs-kit:${cacheDir}`
 }
@@ -354,6 +415,7 @@ function channelName(cacheDir: string): string {
 type ChannelMessage =
   | { type: 'changes'; changes: readonly CatalogChange[] }
   | { type: 'freed' }
+  | { type: 'evicted'; evicted: readonly Evicted[] }
   | { type: 'anyone' }
   | { type: 'busy' }
   | { type: 'here' }

@@ -119,6 +119,13 @@ export const START_TIMEOUT_MS = 10_000
 /** Milliseconds until the first block of something that is not here. */
 export const RETRIEVE_TIMEOUT_MS = 20_000
 
+/**
+ * Tries to write where there is no room, content being given up between them; and milliseconds that the second of each two waits for the browser to
+ * free it, more each time.
+ */
+export const ROOM_TRIES = 16
+export const ROOM_WAIT_MS = 50
+
 /** Bytes laid by in the catalog, given up so that a full disk allows a deletion. */
 export const RESERVE_BYTES: number = 256 * 1024
 

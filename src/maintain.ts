@@ -10,7 +10,7 @@ import { HELD, type EntryOwner } from './catalog/schema.ts'
 import { describeHere, nameHere, nameNode } from './naming.ts'
 import { draftOf } from './content.ts'
 import { foundHere, withFound, type Found } from './found.ts'
-import type { KeptContent } from './catalog/commit.ts'
+import type { Committed, KeptContent } from './catalog/commit.ts'
 import type { Writer } from './blocks/writer.ts'
 import { IntegrityError, UnavailableError } from './errors.ts'
 import { raced } from './files/abort.ts'
@@ -60,7 +60,7 @@ export async function pin(operation: Operation, path: ContentPath, options: Canc
 async function pinKnown(operation: Operation, cid: string, options: Cancellable & { holder?: string }): Promise<boolean> {
   const { core, signal } = operation
   // Under the lock nothing that was looked up can go before it is named again.
-  const pinned = await core.locks.shared(async () => {
+  const keep = async (): Promise<{ size: number; committed: Committed } | undefined> => {
     const { entries, references } = await core.catalog.read(['owners', 'references'], async (tx) => ({
       entries: await entriesOfContent(tx, cid),
       references: await core.catalog.referencesOfContent(tx, cid),
@@ -89,7 +89,8 @@ async function pinKnown(operation: Operation, cid: string, options: Cancellable 
         inRecords: false,
       }),
     }
-  }, signal)
+  }
+  const pinned = await core.store.withRoom(0, () => core.locks.shared(keep, signal), signal)
   if (pinned === undefined) return false
   core.announce(pinned.committed.changes)
   options.onProgress?.({ bytes: pinned.size, phase: 'download' })

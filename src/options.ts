@@ -19,9 +19,8 @@ const LATER: Record<string, (value: unknown) => boolean> = {
   enableFilecoin: (value) => value === false,
   filecoin: () => false,
   backends: (value) => Array.isArray(value) && value.length === 0,
-  maxBytes: () => false,
 }
-const CONFIG_KEYS = ['enableIpfs', 'ipfs', 'tier', 'createWorker', 'blocksDatabase', ...Object.keys(LATER)]
+const CONFIG_KEYS = ['enableIpfs', 'ipfs', 'tier', 'createWorker', 'blocksDatabase', 'maxBytes', ...Object.keys(LATER)]
 
 /** How the IPFS network is reached. Absent lists mean Helia's own defaults. */
 export interface IpfsSettings {
@@ -45,6 +44,7 @@ export interface ResolvedOptions {
   ipfs: IpfsSettings
   tier: 'auto' | 'records' | 'packs'
   createWorker?: () => Worker
+  maxBytes?: number
 }
 
 type Fields = Record<string, unknown>
@@ -86,6 +86,7 @@ export function resolveOptions(options: StorageOptions = {}): ResolvedOptions {
     ipfs,
     tier: tier(config.tier),
     ...workerMaker(config),
+    ...maxBytes(config),
   }
 }
 
@@ -186,6 +187,15 @@ function workerMaker(config: Fields): { createWorker?: () => Worker } {
   if (createWorker === undefined) return {}
   if (typeof createWorker !== 'function') throw wrongType('config.createWorker', 'a function that makes a Worker', createWorker)
   return { createWorker: createWorker as () => Worker }
+}
+
+function maxBytes(config: Fields): { maxBytes?: number } {
+  const { maxBytes: value } = config
+  if (value === undefined) return {}
+  if (typeof value !== 'number' || !Number.isSafeInteger(value) || value <= 0) {
+    throw wrongType('config.maxBytes', 'a whole number of bytes, at least 1', value)
+  }
+  return { maxBytes: value }
 }
 
 function later(option: string): InvalidOptionsError {

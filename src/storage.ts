@@ -74,6 +74,8 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
       onDamaged: (cid) => void this.#reportDamage(cid),
       onLost: () => void this.#reportStatus(),
       onFreed: () => void this.#reportStatus(),
+      onEvicted: (evicted) => this.#emit('evicted', evicted),
+      flushLastUsed: async () => this.#flushLastUsed(await this.#core),
     })
     // Whoever calls a method hears of it; here it must not count as unhandled.
     this.#core.catch(() => undefined)

@@ -131,6 +131,7 @@ async function importOne(
 ): Promise<KeptContent> {
   // Asked before the source is read: one that was read is no source any more.
   const mediaType = options.mediaType ?? sourceMediaType(data)
+  writer.expect(sourceSize(data) ?? 0)
   // An item of storeMany may have a signal of its own.
   const scope = new AbortController()
   const release = follow(scope, [options.signal, operation.signal])

@@ -12,6 +12,7 @@ export class Batches {
   /** Tells batches of one owner apart, also where a later context goes on with it. */
   readonly #run = newOwnerId()
   #added: Added = { bytes: 0, blocks: 0, recounts: 0 }
+  #hasWritten = false
   #count = 0
   #begun = false
   #beginning: Promise<void> | undefined
@@ -39,8 +40,8 @@ export class Batches {
     return this.#added
   }
 
-  /** Writes blocks that are not here yet, or not whole. The caller holds the shared lock. */
-  async write(blocks: ReadonlyMap<BlockKey, Bytes>): Promise<void> {
+  /** Writes blocks that are not here yet, or not whole, of files of which the largest has `expected` bytes. The caller holds the shared lock. */
+  async write(blocks: ReadonlyMap<BlockKey, Bytes>, expected = 0): Promise<void> {
     const store = this.#store
     const recordsOnly = store.tier === 'records'
     const keys = [...blocks.keys()]
@@ -57,6 +58,11 @@ export class Batches {
       rows,
     )
     const written = keys.flatMap((key) => (whole.has(key) ? [] : { key, bytes: blocks.get(key) ?? new Uint8Array(0) }))
+    if (store.maxBytes !== undefined && written.length > 0) {
+      const more = written.reduce((sum, { key, bytes }) => sum + (here.has(key) ? 0 : bytes.byteLength), 0)
+      store.checkMaxBytes((await store.catalog.usage()).bytes, more, expected)
+    }
+    this.#hasWritten ||= written.length > 0
     const fresh = await store.records.putMany(written, here)
     written.forEach(({ key, bytes }, index) => {
       if (fresh[index] !== true || here.has(key)) return
@@ -72,6 +78,11 @@ export class Batches {
     if (spoilt.length === 0) return
     // Not waited for: what stays of a pack now goes at the next sweep.
     void store.packs?.removeEmptied(await store.catalog.replaced(spoilt)).catch(() => undefined)
+  }
+
+  /** Whether anything was written, or may have been. */
+  get hasWritten(): boolean {
+    return this.#hasWritten
   }
 
   /** Puts what was written since the last batch was named into the usage, for an owner who may not name another one for long. */

@@ -4,8 +4,8 @@ import type { Catalog } from '../catalog/catalog.ts'
 import type { Locks } from '../catalog/locks.ts'
 import { arePacked, examinePlaces } from '../catalog/pack-rows.ts'
 import type { Place } from '../catalog/schema.ts'
-import { IntegrityError, NotSupportedError } from '../errors.ts'
-import { RECORDS_READ_BESIDE } from '../limits.ts'
+import { IntegrityError, maxBytesReached, NotSupportedError, QuotaError } from '../errors.ts'
+import { RECORDS_READ_BESIDE, ROOM_TRIES, ROOM_WAIT_MS } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockOptions, BlockSource } from './blocks.ts'
@@ -32,6 +32,10 @@ export interface LocalBlockstoreInit {
   /** Workers that read records beside this thread, once there are any: asking for them starts them. */
   recordLanes: () => Lanes | undefined
   onDamaged: (cid: CID) => void
+  /** Bytes of blocks that may be kept, by the catalog's count. */
+  maxBytes: number | undefined
+  /** Makes room for so many bytes, of those that count; answers how many became free. */
+  makeRoom: (needed: number, of: 'disk' | 'kept', signal: AbortSignal | undefined) => Promise<number | undefined>
 }
 
 export class LocalBlockstore implements BlockSource {
@@ -43,8 +47,11 @@ export class LocalBlockstore implements BlockSource {
   readonly #packsRefused: () => Error | undefined
   readonly #recordLanes: () => Lanes | undefined
   readonly #onDamaged: (cid: CID) => void
+  readonly maxBytes: number | undefined
+  readonly #makeRoom: LocalBlockstoreInit['makeRoom']
 
-  constructor({ records, packs, catalog, locks, tier, packsRefused, recordLanes, onDamaged }: LocalBlockstoreInit) {
+  constructor(init: LocalBlockstoreInit) {
+    const { records, packs, catalog, locks, tier, packsRefused, recordLanes, onDamaged, maxBytes, makeRoom } = init
     this.records = records
     this.packs = packs
     this.catalog = catalog
@@ -53,6 +60,42 @@ export class LocalBlockstore implements BlockSource {
     this.#packsRefused = packsRefused
     this.#recordLanes = recordLanes
     this.#onDamaged = onDamaged
+    this.maxBytes = maxBytes
+    this.#makeRoom = makeRoom
+  }
+
+  /**
+   * Does `work`, and where it fails for want of space makes room for so many bytes and does it again. Whoever calls holds no lock of the storage.
+   *
+   * @throws QuotaError where not enough can be given up
+   */
+  async withRoom<T>(bytes: number, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    let hasFreed = false
+    for (let tries = 0; ; tries++) {
+      try {
+        return await work()
+      } catch (error) {
+        if (!(error instanceof QuotaError) || tries >= ROOM_TRIES) throw error
+        signal?.throwIfAborted()
+        const { needed = bytes, available } = error
+        const isOurs = available !== undefined
+        // No giving up makes room for what is larger than all that may be kept.
+        if (isOurs && needed > (this.maxBytes ?? 0)) throw error
+        // Browsers free lazily: before more is given up, what was may become free.
+        const freed = isOurs || tries % 2 === 0 ? await this.#makeRoom(needed - (available ?? 0), isOurs ? 'kept' : 'disk', signal) : 0
+        hasFreed ||= freed !== 0
+        if (!hasFreed || (isOurs && freed === 0)) throw error
+        if (freed === 0) await new Promise((resolve) => setTimeout(resolve, ROOM_WAIT_MS * (tries + 1)))
+      }
+    }
+  }
+
+  /** Whether so many bytes more may be kept, of a file of `whole` bytes. @throws QuotaError */
+  checkMaxBytes(usedBytes: number, bytes: number, whole: number): void {
+    const { maxBytes } = this
+    if (maxBytes === undefined) return
+    if (whole > maxBytes) throw maxBytesReached(maxBytes, usedBytes, whole)
+    if (usedBytes + bytes > maxBytes) throw maxBytesReached(maxBytes, usedBytes, bytes)
   }
 
   /** The workers that write packs; undefined where leaves go into records. @throws NotSupportedError where they may not, and there are no packs */

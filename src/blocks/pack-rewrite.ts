@@ -105,7 +105,8 @@ async function copyBlocks(
         sealed.bytes += bytes.byteLength
         buffers.push(bytes.buffer)
       })
-      await lanes.write(copy, joined(buffers))
+      const { refusal } = await lanes.write(copy, joined(buffers))
+      if (refusal !== undefined) throw new DOMException(refusal.message, refusal.name)
     }
     const bytes = await lanes.seal(copy)
     if (bytes !== sealed.bytes) throw new StorageError(`pack ${copy} has ${bytes} bytes where ${sealed.bytes} were written`)

@@ -40,6 +40,8 @@ export interface LeafOwner {
   newPack(): Promise<string>
   /** Takes a pack whose sealing has begun. */
   seal(id: string, pack: Promise<SealedPack>): void
+  /** Does what writes so many bytes, and where there is no room makes some and does it again. */
+  withRoom(bytes: number, work: () => Promise<void>): Promise<void>
   putRecord(cid: CID, bytes: Bytes): Promise<unknown>
   check(): void
 }
@@ -189,6 +191,7 @@ export class PackedLeaves implements LeafSink {
       if (lanes === undefined) throw new StorageError('the pack workers have ended')
       for (let from = 0; from < leaves.length;) {
         const pack = (this.#pack ??= await this.#create(lanes))
+        const before = pack.bytes
         const buffers: ArrayBuffer[] = []
         for (let leaf = leaves[from]; leaf !== undefined && !isFull(pack); leaf = leaves[++from]) {
           const length = leaf.bytes.byteLength
@@ -196,7 +199,13 @@ export class PackedLeaves implements LeafSink {
           pack.bytes += length
           buffers.push(leaf.bytes.buffer)
         }
-        for (const buffer of await lanes.write(pack.id, joined(buffers))) pool.give(buffer)
+        let left = joined(buffers)
+        await this.#owner.withRoom(pack.bytes - before, async () => {
+          const { buffers: back, refusal } = await lanes.write(pack.id, left)
+          left = back
+          if (refusal !== undefined) throw packError(new DOMException(refusal.message, refusal.name), 'write')
+        })
+        for (const buffer of left) pool.give(buffer)
         if (isFull(pack)) this.#seal(lanes)
         else if (pack.bytes - pack.flushedBytes >= PACK_FLUSH_BYTES) {
           pack.flushedBytes = pack.bytes

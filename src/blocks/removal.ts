@@ -137,7 +137,7 @@ export async function freeNamedBy(
   keys: readonly BlockKey[],
   pinnedByHelia: PinnedByHelia,
 ): Promise<Freed> {
-  const free = await unneeded(store, keys, { pinnedByHelia, owner })
+  const free = await unneeded(store, keys, { pinnedByHelia, owners: new Set([owner]) })
   const lengths = await lengthsOf(store, free)
   const here = await store.records.deleteMany(free)
   const { freed, emptied } = await store.catalog.write(['damaged', 'packs', 'places'], async (tx) => {
@@ -210,25 +210,29 @@ async function freeStep(
   })
 }
 
+const NONE: ReadonlySet<string> = new Set()
+
 interface Question {
   pinnedByHelia: PinnedByHelia
   /** Takes those that nothing but Helia's pins hold. */
   held?: Set<BlockKey>
   /** Foreign ones count like any other. */
   foreign?: boolean
-  /** An owner that gives them up. */
-  owner?: string
+  /** Owners that give them up. */
+  owners?: ReadonlySet<string>
+  /** CIDs whose entries give them up. */
+  contents?: ReadonlySet<string>
 }
 
 /** Those that no owner but removals names, that are not foreign, and that Helia does not pin. */
-async function unneeded(
+export async function unneeded(
   store: LocalBlockstore,
   keys: readonly BlockKey[],
-  { pinnedByHelia, held, foreign = false, owner }: Question,
+  { pinnedByHelia, held, foreign = false, owners = NONE, contents: given = NONE }: Question,
 ): Promise<BlockKey[]> {
   const candidates = await store.catalog.read(['owners', 'references', 'foreign'], async (tx) => {
     const removals = new Set<IDBValidKey>(await result(tx.objectStore('owners').index('pending').getAllKeys('removal')))
-    if (owner !== undefined) removals.add(owner)
+    for (const owner of owners) removals.add(owner)
     const marked = foreign ? new Set<BlockKey>() : await keysAmong(tx.objectStore('foreign'), keys)
     const named = tx.objectStore('references').index('blocks')
     const contents = tx.objectStore('owners').index('contents')
@@ -236,7 +240,8 @@ async function unneeded(
       if (marked.has(key)) return true
       const few = (await result(named.getAllKeys(key, 8))) as [string, string][]
       if (few.some(([id]) => !removals.has(id))) return true
-      if ((await result(contents.getKey(rawCid(key).toString()))) !== undefined) return true
+      const cid = rawCid(key).toString()
+      if (!given.has(cid) && (await result(contents.getKey(cid))) !== undefined) return true
       if (few.length < 8) return false
       const all = (await result(named.getAllKeys(key))) as [string, string][]
       return all.some(([id]) => !removals.has(id))

@@ -42,6 +42,8 @@ export class Writer implements BlockSink {
   readonly #packs: { id: string; sealed?: Promise<SealedPack> }[] = []
   #pool: BufferPool | undefined
   #lastWereHere = false
+  #packedBytes = 0
+  #expected = 0
 
   private constructor(store: LocalBlockstore, owner: PendingOwner, lock: Held, signal: AbortSignal | undefined) {
     this.#store = store
@@ -85,7 +87,7 @@ export class Writer implements BlockSink {
       nameWhole: (blocks) => this.#nameWhole(blocks),
       newPack: async () => {
         // Must be on record before the file exists: a sweep takes what no owner names.
-        await this.#batches.begin()
+        await this.#store.withRoom(0, () => this.#batches.begin(), this.#signal)
         const id = `${this.id}-${this.#packs.length}`
         this.#packs.push({ id })
         return id
@@ -95,6 +97,7 @@ export class Writer implements BlockSink {
         const pack = this.#packs.find((one) => one.id === id)
         if (pack !== undefined) pack.sealed = sealed
       },
+      withRoom: (bytes, work) => this.#withRoomInPacks(bytes, work),
       putRecord: (cid, bytes) => {
         this.#named.delete(blockKey(cid))
         return this.put(cid, bytes)
@@ -103,6 +106,11 @@ export class Writer implements BlockSink {
     })
     this.#leaves.push(leaves)
     return leaves
+  }
+
+  /** Tells how large a file is that comes, where that is known: one that can't be kept is refused before anything is given up for it. */
+  expect(bytes: number): void {
+    this.#expected = Math.max(this.#expected, bytes)
   }
 
   async put(cid: CID, bytes: Bytes): Promise<CID> {
@@ -198,9 +206,14 @@ export class Writer implements BlockSink {
         contents,
         packs,
         inRecords: packs.length === 0 && !isRecords,
+        maxBytes: this.#batches.hasWritten || packs.length > 0 ? this.#store.maxBytes : undefined,
       })
     // What lies in its packs was not named before: no removal may come between the look at what is there and its new references.
-    const done = packs.length > 0 ? await this.#store.locks.shared(commit, this.#signal) : await commit()
+    const done = await this.#store.withRoom(
+      0,
+      () => (packs.length > 0 ? this.#store.locks.shared(commit, this.#signal) : commit()),
+      this.#signal,
+    )
     this.#ended = true
     this.#lock.release()
     await this.#tidy(done)
@@ -248,6 +261,17 @@ export class Writer implements BlockSink {
     )
     const unneeded = ids.filter((_, index) => rows[index] === undefined)
     for (const id of unneeded) await packs.removeFile(id).catch(() => undefined)
+  }
+
+  /** What lies in packs counts with the commit: until then it is told here. */
+  #withRoomInPacks(bytes: number, work: () => Promise<void>): Promise<void> {
+    const { maxBytes, catalog } = this.#store
+    const checked = async (): Promise<void> => {
+      if (maxBytes !== undefined) this.#store.checkMaxBytes((await catalog.usage()).bytes + this.#packedBytes, bytes, this.#expected)
+      await work()
+      this.#packedBytes += bytes
+    }
+    return this.#store.withRoom(bytes, checked, this.#signal)
   }
 
   /** Names those that are here, and answers which of them lie whole. Those that don't are noted, so that the commit points at the new ones. */
@@ -302,16 +326,16 @@ export class Writer implements BlockSink {
     // A later put of the same block must find it named, written or not: a failure ends the writer anyway.
     for (const [key, bytes] of batch.blocks) this.#named.set(key, bytes.byteLength)
     const before = this.#flushing
-    this.#enqueue(() => this.#batches.write(batch.blocks)).catch(() => undefined)
+    this.#enqueue(() => this.#batches.write(batch.blocks, this.#expected), undefined, batch.bytes).catch(() => undefined)
     await before
     this.#check()
   }
 
   /**
    * Runs `work` under the shared lock after what was queued before it, and `after` it, under the same lock, what need not keep the next one waiting.
-   * A failure is kept for whoever comes next.
+   * A failure is kept for whoever comes next. `bytes` that it may write: where there is no room for them, both are done again.
    */
-  #enqueue<T, U = T>(work: () => Promise<T>, after?: (answer: T) => Promise<U>): Promise<U> {
+  #enqueue<T, U = T>(work: () => Promise<T>, after?: (answer: T) => Promise<U>, bytes = 0): Promise<U> {
     let advance = (): void => undefined
     const worked = new Promise<void>((resolve) => {
       advance = resolve
@@ -324,7 +348,7 @@ export class Writer implements BlockSink {
     }
     const done = this.#flushing.then(() => {
       if (this.#failure !== undefined) throw this.#failure.error
-      return this.#store.locks.shared(both, this.#signal)
+      return this.#store.withRoom(bytes, () => this.#store.locks.shared(both, this.#signal), this.#signal)
     })
     const ended = done.then(
       () => undefined,

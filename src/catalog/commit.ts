@@ -1,8 +1,9 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
+import { maxBytesReached } from '../errors.ts'
 import { PACK_MIN_BYTES } from '../limits.ts'
 import { added, result } from './database.ts'
 import { EntryRows, mayShare, rowOf, rowsOf } from './entry-rows.ts'
-import { addUsage, endPending, mustLive, newOwnerId } from './owners.ts'
+import { addUsage, endPending, mustLive, newOwnerId, usageIn } from './owners.ts'
 import { placePacks, type Placed } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
 import { isRaw } from './raw-blocks.ts'
@@ -44,6 +45,8 @@ export interface Commit {
   packs: SealedPack[]
   /** Leaves of large files, if any, went into records: they may be moved into packs. */
   inRecords: boolean
+  /** Bytes of blocks that may be kept after it, where it added some. */
+  maxBytes?: number | undefined
 }
 
 export interface Committed {
@@ -91,6 +94,10 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
   // Apart, since what others counted anew meanwhile did not count these.
   await addUsage(tx, { blocks, bytes, deadBytes, files: 0 })
   await addPinnedBytes(tx, usage.pinnedBytes)
+  if (commit.maxBytes !== undefined) {
+    const all = (await usageIn(tx)).bytes
+    if (all > commit.maxBytes) throw maxBytesReached(commit.maxBytes, all - bytes, bytes)
+  }
   return { changes, leftovers, ...placed }
 }
 

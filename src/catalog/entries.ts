@@ -1,6 +1,6 @@
 // Entries and pins: listing, looking up, deleting, unpinning. Each change is one transaction and answers the owners it ended.
 import { PinnedError } from '../errors.ts'
-import { addUsage, endPending } from './owners.ts'
+import { addUsage, endPending, newOwnerId } from './owners.ts'
 import { compareNames, entriesNamed, entriesOfContent, EntryRows } from './entry-rows.ts'
 import type { Catalog } from './catalog.ts'
 import type { CatalogChange } from './commit.ts'
@@ -84,6 +84,36 @@ export async function deleteEntries(
     await addUsage(tx, { bytes: 0, blocks: 0, files: -going.length })
     if (unpinned.length > 0) await addPinnedBytes(tx, -pinned)
     return { ended: [...ended, ...unpinned], changes }
+  })
+}
+
+/**
+ * Ends all entries of contents, but of those that are pinned or were used later than said. Entries that shared a row go by one removal. Answers the
+ * changes of each content by its CID.
+ */
+export async function endUnused(
+  catalog: Catalog,
+  contents: readonly { cid: string; lastUsed: number }[],
+): Promise<{ ended: string[]; changes: Map<string, CatalogChange[]> }> {
+  return catalog.writeToFree(['owners', 'references'], async (tx) => {
+    const rows = new EntryRows(tx)
+    const ended = new Set<string>()
+    const changes = new Map<string, CatalogChange[]>()
+    const together = newOwnerId()
+    let files = 0
+    for (const { cid, lastUsed } of contents) {
+      const entries = await rows.ofContent(cid)
+      if (entries.some((entry) => entry.lastUsed > lastUsed) || (await holdersIn(tx, cid)).length > 0) continue
+      for (const entry of entries) ended.add(await rows.end(entry, together))
+      files += entries.length
+      changes.set(
+        cid,
+        entries.map(({ filename }) => ({ cid, filename, kind: 'deleted' })),
+      )
+    }
+    rows.write()
+    await addUsage(tx, { bytes: 0, blocks: 0, files: -files })
+    return { ended: [...ended], changes }
   })
 }
 

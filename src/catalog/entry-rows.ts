@@ -127,11 +127,11 @@ export class EntryRows {
     this.#changed.add(row)
   }
 
-  /** Makes an entry that was read here a removal, whose id is answered. */
-  async end(entry: EntryOwner): Promise<string> {
+  /** Makes an entry that was read here a removal, whose id is answered: `together` where it shares its row with others. */
+  async end(entry: EntryOwner, together: string = newOwnerId()): Promise<string> {
     const [row, at] = this.#find(entry)
     const isAlone = row.names.length === 1
-    const id = isAlone ? row.id : newOwnerId()
+    const id = isAlone ? row.id : together
     const reference = referenceOfRaw(entry)
     if (reference !== undefined) this.#tx.objectStore('references').put({ ...reference, owner: id })
     if (isAlone) {

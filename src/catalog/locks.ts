@@ -50,6 +50,19 @@ export class Locks {
     })
   }
 
+  /** Runs `work` unless somebody does such work already: then it waits until that is done, and answers undefined. */
+  async makingRoom<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T | undefined> {
+    const name = `${this.#name}:room`
+    const first = await this.#request(
+      name,
+      { mode: 'exclusive', ifAvailable: true },
+      async (lock) => lock !== null && { done: await work() },
+    )
+    if (first !== false) return first.done
+    await this.#request(name, { mode: 'shared', signal }, () => Promise.resolve())
+    return undefined
+  }
+
   packName(pack: string): string {
     return `${this.#name}:pack:${pack}`
   }
@@ -82,7 +95,7 @@ export class Locks {
     })
   }
 
-  async #request<T>(name: string, options: LockRequest, work: () => Promise<T>): Promise<T> {
+  async #request<T>(name: string, options: LockRequest, work: (lock: unknown) => Promise<T>): Promise<T> {
     return (await this.#manager.request(name, options, work)) as T
   }
 }

@@ -176,13 +176,15 @@ export class SessionBlockstore implements Blockstore {
     this.#puts = new Map()
     this.#asks = new Set()
     this.#turn = undefined
-    const work = this.#store.locks.shared(async () => {
+    const bytes = [...puts.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
+    const write = async (): Promise<Set<BlockKey>> => {
       if (puts.size > 0) await this.#batches.write(puts)
       const here = asks.size > 0 ? (await this.#batches.nameHere(new Map([...asks].map((key) => [key, -1])))).here : new Set<BlockKey>()
       for (const key of [...puts.keys(), ...here]) this.#named.add(key)
       if (this.#puts.size === 0) await this.#batches.report()
       return here
-    })
+    }
+    const work = this.#store.withRoom(bytes, () => this.#store.locks.shared(write))
     this.#current = work
     return work
   }

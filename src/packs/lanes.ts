@@ -148,7 +148,7 @@ export class Lanes {
     return lane.call('create', [this.#folder, pack])
   }
 
-  write(pack: string, buffers: ArrayBuffer[]): Promise<ArrayBuffer[]> {
+  write(pack: string, buffers: ArrayBuffer[]): ReturnType<Service['write']> {
     const bytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0)
     return this.#writer(pack).call('write', [pack, buffers], { transfer: buffers, bytes })
   }

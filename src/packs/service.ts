@@ -28,8 +28,8 @@ export interface Service {
   /** Tries a handle, and answers whether packs can be read while another handle has them open. */
   probe(folder: Folder, name: string): Promise<{ sharedReading: boolean }>
   create(folder: Folder, pack: string): Promise<void>
-  /** Appends; answers the buffers for another use. */
-  write(pack: string, buffers: Buffer[]): Promise<Buffer[]>
+  /** Appends all or, with a refusal, nothing. The buffers come back either way. */
+  write(pack: string, buffers: Buffer[]): Promise<{ buffers: Buffer[]; refusal?: { name: string; message: string } }>
   /** Pushes what was written to the disk, so that sealing has little left to wait for. */
   flush(pack: string): Promise<void>
   /** Flushes and closes; answers the bytes in it. */
@@ -200,11 +200,20 @@ export function createService(): Service {
     },
     async write(pack, buffers) {
       const target = handleOf(pack)
-      for (const buffer of buffers) {
-        writeAll(target.handle, new Uint8Array(buffer), target.bytes)
-        target.bytes += buffer.byteLength
+      let at = target.bytes
+      try {
+        for (const buffer of buffers) {
+          writeAll(target.handle, new Uint8Array(buffer), at)
+          at += buffer.byteLength
+        }
+      } catch (error) {
+        // Whoever makes room tries again behind what is whole.
+        if (target.handle.getSize() > target.bytes) target.handle.truncate(target.bytes)
+        const { name, message } = error as Error
+        return { buffers, refusal: { name, message } }
       }
-      return buffers
+      target.bytes = at
+      return { buffers }
     },
     async flush(pack) {
       handleOf(pack).handle.flush()

@@ -478,6 +478,9 @@ describe('options of a storage', () => {
     ['a timeout beyond timers', { config: { ipfs: { startTimeoutMs: 2 ** 31 } } }, 'config.ipfs.startTimeoutMs'],
     ['a createWorker that makes nothing', { config: { createWorker: 'worker.js' } }, 'config.createWorker'],
     ['a tier that is none', { config: { tier: 'opfs' } }, 'config.tier'],
+    ['no room at all', { config: { maxBytes: 0 } }, 'config.maxBytes'],
+    ['a fraction of a byte', { config: { maxBytes: 1.5 } }, 'config.maxBytes'],
+    ['room as text', { config: { maxBytes: '1 GB' } }, 'config.maxBytes'],
     ['ipfs settings with forceFallback', { forceFallback: true, config: { ipfs: { gateways: [] } } }, 'config.ipfs.gateways'],
     ['ipfs settings without enableIpfsKit', { enableIpfsKit: false, config: { ipfs: { libp2p: true } } }, 'config.ipfs.libp2p'],
     ['ipfs settings without enableIpfs', { config: { enableIpfs: false, ipfs: { startTimeoutMs: 5 } } }, 'config.ipfs.startTimeoutMs'],
@@ -491,7 +494,6 @@ describe('options of a storage', () => {
     ['enableFilecoin', true],
     ['filecoin', {}],
     ['backends', [{}]],
-    ['maxBytes', 1e9],
   ])('config.%s comes with a later release, and says so', (key, value) => {
     const make = (): IPFSKitStorage => new IPFSKitStorage({ config: { [key]: value } })
     expect(make).toThrow(expect.objectContaining({ name: 'InvalidOptionsError', option: `config.${key}` }))
@@ -500,7 +502,7 @@ describe('options of a storage', () => {
 
   it('that are refused open no database', async () => {
     const cacheDir = freshName()
-    expect(() => new IPFSKitStorage({ cacheDir, config: { maxBytes: 1 } })).toThrow(InvalidOptionsError)
+    expect(() => new IPFSKitStorage({ cacheDir, config: { maxBytes: 0 } })).toThrow(InvalidOptionsError)
     expect((await indexedDB.databases()).filter((database) => database.name?.startsWith(cacheDir) === true)).toEqual([])
   })
 

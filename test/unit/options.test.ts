@@ -156,14 +156,13 @@ describe('resolveOptions', () => {
     ['enableFilecoin', true],
     ['filecoin', {}],
     ['backends', [{}]],
-    ['maxBytes', 1],
   ])('says that this release does not have config.%s', (key, value) => {
     const error = refusal({ config: { [key]: value } })
     expect(error.option).toBe(`config.${key}`)
     expect(error.message).toContain('this release')
   })
 
-  it.each([[{ enableS3: false, enableFilecoin: false, backends: [] }], [{ tier: 'auto' }], [{ tier: 'records' }], [{ tier: 'packs' }]])(
+  it.each([[{ enableS3: false, enableFilecoin: false, backends: [] }], [{ tier: 'auto' }], [{ tier: 'records' }], [{ tier: 'packs' }], [{ maxBytes: 1 }]])(
     'takes %o',
     (config) => {
       expect(resolve({ config }).tier).toBe('tier' in config ? config.tier : 'auto')

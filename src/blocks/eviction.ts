@@ -1,0 +1,228 @@
+// Making room: what was used least recently and no pin holds is given up, as much of it as is needed and no more.
+import type { Catalog } from '../catalog/catalog.ts'
+import type { CatalogChange } from '../catalog/commit.ts'
+import { keyRange, result } from '../catalog/database.ts'
+import { endImplicitEntries, endUnused } from '../catalog/entries.ts'
+import { entriesIn } from '../catalog/entry-rows.ts'
+import type { Owner, PackRow, Place } from '../catalog/schema.ts'
+import type { BlockKey } from './blocks.ts'
+import type { LocalBlockstore } from './local-blockstore.ts'
+import { sweepPacks } from './pack-sweep.ts'
+import { endDead, runRemoval, unneeded, type PinnedByHelia } from './removal.ts'
+
+export interface Evicted {
+  cid: string
+  filename: string
+  bytes: number
+}
+
+export interface Eviction {
+  /** Bytes that must become free. */
+  needed: number
+  /**
+   * Whose bytes count. 'disk': those that the browser gets back now, so that of a pack none do until all of it goes. 'kept': those of every block that
+   * goes.
+   */
+  of: 'disk' | 'kept'
+  pinnedByHelia: PinnedByHelia
+  signal: AbortSignal
+  onChanges: (changes: CatalogChange[]) => void
+  onEvicted: (evicted: Evicted[]) => void
+}
+
+/** Contents that end in one transaction. */
+const CONTENTS_TOGETHER = 64
+
+/** Contents with all their entries. */
+interface Candidate {
+  cid: string
+  owners: string[]
+  size: number
+  lastUsed: number
+}
+
+/** A content that goes, and the bytes that go with it. */
+interface Chosen extends Candidate {
+  blocks: BlockKey[]
+  bytes: number
+}
+
+/** What would be freed if these went. */
+interface Plan {
+  owners: Set<string>
+  contents: Set<string>
+  free: Set<BlockKey>
+  /** With what each would have left that is needed. */
+  packs: Map<string, PackRow>
+  freedBytes: number
+  chosen: Chosen[]
+  places: Map<BlockKey, Place>
+}
+
+/**
+ * Frees what nobody needs and, where that is nothing, evicts. Answers the bytes that became free: 0 where nothing can be given up, or not enough of it,
+ * and then nothing is. Content that was used or pinned meanwhile stays.
+ */
+export async function makeRoom(store: LocalBlockstore, eviction: Eviction): Promise<number> {
+  const { of, signal } = eviction
+  const before = await occupied(store.catalog, of)
+  await freeUnneeded(store, eviction)
+  const freed = before - (await occupied(store.catalog, of))
+  if (freed > 0) return freed
+  const plan = await planned(store, eviction)
+  if (plan === undefined) return 0
+  for (let from = 0; from < plan.chosen.length; from += CONTENTS_TOGETHER) {
+    signal.throwIfAborted()
+    await evict(store, plan.chosen.slice(from, from + CONTENTS_TOGETHER), eviction)
+  }
+  return Math.max(0, before - (await occupied(store.catalog, of)))
+}
+
+async function occupied(catalog: Catalog, of: Eviction['of']): Promise<number> {
+  const { bytes, deadBytes } = await catalog.usage()
+  return of === 'disk' ? bytes + deadBytes : bytes
+}
+
+/** As gc(): what dead writers and deletions left, what pins made and hold no more, and packs in which nothing is needed. */
+async function freeUnneeded(store: LocalBlockstore, { pinnedByHelia, signal, onChanges }: Eviction): Promise<void> {
+  onChanges((await endImplicitEntries(store.catalog)).changes)
+  const { removals } = await endDead(store, Date.now())
+  for (const id of removals) await runRemoval(store, id, { pinnedByHelia, signal })
+  if (store.packs !== undefined) await sweepPacks(store, store.packs, { measure: false })
+}
+
+/** Those used least recently until what they would free is enough; undefined where it is not. */
+async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Plan | undefined> {
+  const plan: Plan = {
+    owners: new Set(),
+    contents: new Set(),
+    free: new Set(),
+    packs: new Map(),
+    freedBytes: 0,
+    chosen: [],
+    places: new Map(),
+  }
+  const { needed } = eviction
+  const candidates = await candidatesOf(store.catalog)
+  for (let from = 0; from < candidates.length;) {
+    eviction.signal.throwIfAborted()
+    const some: Candidate[] = []
+    // Together those that are not enough, as far as their sizes tell.
+    let most = plan.freedBytes
+    do {
+      const candidate = candidates[from++]
+      if (candidate === undefined) break
+      some.push(candidate)
+      most += candidate.size
+    } while (most + (candidates[from]?.size ?? 0) < needed && some.length < CONTENTS_TOGETHER)
+    await weigh(store, some, plan, eviction)
+    if (plan.freedBytes < needed) continue
+    // What would free nothing, since others need it or it lies in packs that stay, stays.
+    const frees = (block: BlockKey): boolean => plan.free.has(block) && (eviction.of === 'kept' || isEmptied(plan, block))
+    plan.chosen = plan.chosen.filter(({ blocks }) => blocks.some(frees))
+    return plan
+  }
+  return undefined
+}
+
+function isEmptied({ places, packs }: Plan, block: BlockKey): boolean {
+  const place = places.get(block)
+  return place === undefined || packs.get(place.pack)?.live === 0
+}
+
+/** Adds contents to what would go. */
+async function weigh(store: LocalBlockstore, candidates: readonly Candidate[], plan: Plan, { of, pinnedByHelia }: Eviction): Promise<void> {
+  const { catalog } = store
+  const named = await catalog.read(['owners', 'references'], (tx) =>
+    Promise.all(candidates.map(({ cid }) => catalog.referencesOfContent(tx, cid))),
+  )
+  const sizes = new Map<BlockKey, number>()
+  const chosen = candidates.map((candidate, index): Chosen => {
+    for (const owner of candidate.owners) plan.owners.add(owner)
+    plan.contents.add(candidate.cid)
+    const blocks = new Set<BlockKey>()
+    for (const reference of named[index] ?? []) {
+      reference.blocks.forEach((block, at) => {
+        blocks.add(block)
+        sizes.set(block, Math.max(sizes.get(block) ?? 0, reference.sizes[at] ?? 0))
+      })
+    }
+    return { ...candidate, blocks: [...blocks], bytes: 0 }
+  })
+  plan.chosen.push(...chosen)
+  const { here, rows } = await store.lookUp([...sizes.keys()].filter((block) => !plan.free.has(block)))
+  const free = new Set(await unneeded(store, [...here], { pinnedByHelia, owners: plan.owners, contents: plan.contents }))
+  await readPacks(
+    catalog,
+    plan,
+    [...free].flatMap((block) => rows.get(block)?.pack ?? []),
+  )
+  for (const content of chosen) {
+    for (const block of content.blocks) {
+      if (!free.has(block) || plan.free.has(block)) continue
+      plan.free.add(block)
+      const place = rows.get(block)
+      const bytes = place?.length ?? sizes.get(block) ?? 0
+      content.bytes += bytes
+      if (place === undefined || of === 'kept') {
+        plan.freedBytes += bytes
+        continue
+      }
+      plan.places.set(block, place)
+      const pack = plan.packs.get(place.pack)
+      if (pack === undefined) continue
+      pack.live = Math.max(0, pack.live - bytes)
+      if (pack.live === 0) plan.freedBytes += pack.bytes
+    }
+  }
+}
+
+async function readPacks(catalog: Catalog, { packs }: Plan, ids: readonly string[]): Promise<void> {
+  const unknown = [...new Set(ids)].filter((pack) => !packs.has(pack))
+  if (unknown.length === 0) return
+  await catalog.read(['packs'], async (tx) => {
+    const rows = await Promise.all(unknown.map((pack) => result<PackRow | undefined>(tx.objectStore('packs').get(pack))))
+    for (const row of rows) if (row !== undefined) packs.set(row.id, row)
+  })
+}
+
+/** Contents that no pin holds, those used least recently first. */
+async function candidatesOf(catalog: Catalog): Promise<Candidate[]> {
+  return catalog.read(['owners'], async (tx) => {
+    const found = new Map<string, Candidate>()
+    const pinned = new Set<string>()
+    const owners = tx.objectStore('owners')
+    let after = ''
+    for (;;) {
+      const page = await result<Owner[]>(owners.getAll(keyRange(tx, after, [], true), 256))
+      for (const owner of page) {
+        if (owner.kind === 'pin') pinned.add(owner.pinned)
+        if (owner.kind !== 'entry') continue
+        for (const { cid, id, size, lastUsed } of entriesIn(owner)) {
+          const candidate = found.get(cid) ?? { cid, owners: [], size, lastUsed: 0 }
+          candidate.owners.push(id)
+          candidate.lastUsed = Math.max(candidate.lastUsed, lastUsed)
+          found.set(cid, candidate)
+        }
+      }
+      const last = page.at(-1)
+      if (last === undefined) break
+      after = last.id
+    }
+    return [...found.values()].filter(({ cid }) => !pinned.has(cid)).toSorted((a, b) => a.lastUsed - b.lastUsed)
+  })
+}
+
+/** Ends the entries of some contents and frees what they alone needed. */
+async function evict(store: LocalBlockstore, chosen: readonly Chosen[], eviction: Eviction): Promise<void> {
+  const { pinnedByHelia, onChanges, onEvicted } = eviction
+  const { ended, changes } = await endUnused(store.catalog, chosen)
+  onChanges([...changes.values()].flat())
+  // Not ended by the signal: what was begun is finished.
+  for (const id of ended) await runRemoval(store, id, { pinnedByHelia })
+  onEvicted(
+    chosen.flatMap(({ cid, bytes }) =>
+      (changes.get(cid) ?? []).map(({ filename }, index) => ({ cid, filename, bytes: index === 0 ? bytes : 0 })),
+    ),
+  )
+}
