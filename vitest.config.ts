@@ -66,7 +66,7 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
           extends: true,
           test: {
             name: 'e2e',
-            include: ['test/e2e/**/*.test.ts'],
+            include: ['test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts'],
             environment: 'node',
             testTimeout: 180_000,
             hookTimeout: 300_000,

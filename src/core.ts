@@ -2,7 +2,6 @@
 import { LocalBlockstore, packsMissing } from './blocks/local-blockstore.ts'
 import { prepareHashing } from './blocks/hashing.ts'
 import { PackStore } from './blocks/pack-store.ts'
-import { sweepPacks } from './blocks/pack-sweep.ts'
 import { BlockRecords } from './blocks/records.ts'
 import { endDead, recountUsage, runRemoval, type Freed, type RemovalOptions } from './blocks/removal.ts'
 import { Catalog } from './catalog/catalog.ts'
@@ -246,7 +245,11 @@ export class Core {
 
   /** Holds packs against the index and removes what is of no use. */
   async sweepPacks(options: { measure: boolean } = { measure: false }): Promise<void> {
-    if (this.store.packs !== undefined && this.canFree) await sweepPacks(this.store, this.store.packs, options)
+    const { packs } = this.store
+    if (packs === undefined || !this.canFree) return
+    // Where its code can't be loaded (offline), the next time will do.
+    const module = await import('./blocks/pack-sweep.ts').catch(() => undefined)
+    await module?.sweepPacks(this.store, packs, options)
   }
 
   /** Rewrites packs that are mostly dead, after whoever is at it here. */

@@ -127,15 +127,6 @@ export class QuotaError extends StorageError {
   }
 }
 
-/** More than `maxBytes` would be kept. */
-export function maxBytesReached(maxBytes: number, usedBytes: number, needed: number): QuotaError {
-  const available = Math.max(0, maxBytes - usedBytes)
-  return new QuotaError(
-    `${needed} bytes more are too many: this storage keeps ${maxBytes} (option 'maxBytes'), ${usedBytes} are there, and what is pinned stays; delete or unpin something, or allow more`,
-    { needed, available },
-  )
-}
-
 /** A CAR that is damaged, incomplete or no CAR at all. */
 export class CarError extends StorageError {
   override readonly name = 'CarError'

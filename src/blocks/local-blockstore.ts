@@ -1,10 +1,11 @@
 // The blocks on this machine: read and checked here, written by a Writer, freed by a removal.
 import type { CID } from 'multiformats/cid'
 import type { Catalog } from '../catalog/catalog.ts'
+import { maxBytesReached } from '../catalog/commit.ts'
 import type { Locks } from '../catalog/locks.ts'
 import { arePacked, examinePlaces } from '../catalog/pack-rows.ts'
 import type { Place } from '../catalog/schema.ts'
-import { IntegrityError, maxBytesReached, NotSupportedError, QuotaError } from '../errors.ts'
+import { IntegrityError, NotSupportedError, QuotaError } from '../errors.ts'
 import { RECORDS_READ_BESIDE, ROOM_TRIES, ROOM_WAIT_MS } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'

@@ -1,5 +1,5 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
-import { maxBytesReached } from '../errors.ts'
+import { QuotaError } from '../errors.ts'
 import { PACK_MIN_BYTES } from '../limits.ts'
 import { added, result } from './database.ts'
 import { EntryRows, mayShare, rowOf, rowsOf } from './entry-rows.ts'
@@ -220,4 +220,13 @@ function withoutRepeats(contents: readonly KeptContent[]): KeptContent[] {
     ...(entry !== undefined && once(JSON.stringify(['entry', entry.filename, cid])) ? { entry } : {}),
     ...(pin !== undefined && once(JSON.stringify(['pin', pin.holder, cid])) ? { pin } : {}),
   }))
+}
+
+/** More than `maxBytes` would be kept. */
+export function maxBytesReached(maxBytes: number, usedBytes: number, needed: number): QuotaError {
+  const available = Math.max(0, maxBytes - usedBytes)
+  return new QuotaError(
+    `${needed} bytes more are too many: this storage keeps ${maxBytes} (option 'maxBytes'), ${usedBytes} are there, and what is pinned stays; delete or unpin something, or allow more`,
+    { needed, available },
+  )
 }

@@ -1,0 +1,129 @@
+// Promise: a disk that is full in the middle of a store costs nothing but that store, and nothing at all where unpinned content can make room for it.
+import type { Page } from 'playwright'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import type { IPFSKitStorage } from '../../src/index.ts'
+import { openOnDisk, startApp, type App, type Kit } from '../e2e/support/app.ts'
+
+const MIB = 1024 * 1024
+/** Of one store. */
+const LARGE = 256
+
+/** What the tests keep in the tab. */
+interface Tab {
+  kit: Kit
+  storage: IPFSKitStorage
+  bytes: (mebibytes: number, seed: number) => Uint8Array<ArrayBuffer>
+  evicted: { filename: string; bytes: number }[]
+}
+
+let app: App
+let tab: Page
+let errors: string[] = []
+let close = async (): Promise<void> => undefined
+
+beforeAll(async () => {
+  app = await startApp()
+})
+
+afterAll(async () => {
+  await app?.close()
+})
+
+afterEach(async () => {
+  await close()
+  if (errors.length > 0) throw new Error(errors.join('\n'))
+})
+
+/** A tab with a storage, in a browser that gives its origin so many MiB. */
+async function open(tier: 'records' | 'packs', quotaMiB: number): Promise<void> {
+  const opened = await openOnDisk(app)
+  ;({ errors, close } = opened)
+  const [first] = opened.tabs
+  if (first === undefined) throw new Error('no tab was opened')
+  tab = first
+  const session = await tab.context().newCDPSession(tab)
+  // Before anything is written: IndexedDB remembers for a while how much room there was.
+  await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(app.url).origin, quotaSize: quotaMiB * MIB })
+  await tab.evaluate(async (tier) => {
+    const own = globalThis as unknown as Tab
+    own.storage = await new own.kit.IPFSKitStorage({ cacheDir: 'full', forceFallback: true, config: { tier } }).ready()
+    own.evicted = []
+    own.storage.addEventListener('evicted', ({ detail }) => own.evicted.push(detail))
+    own.bytes = (mebibytes, seed) => {
+      const words = new Uint32Array(mebibytes * 262_144)
+      let state = Math.imul(seed, 0x9e3779b1)
+      for (let index = 0; index < words.length; index++) {
+        state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
+        words[index] = state
+      }
+      return new Uint8Array(words.buffer)
+    }
+  }, tier)
+}
+
+/** Stores so many MiB under their seed as a name. Answers the error's name, or undefined. */
+function store(mebibytes: number, seed: number, pin = false): Promise<string | undefined> {
+  return tab.evaluate(
+    async ([mebibytes, seed, pin]) => {
+      const { storage, bytes } = globalThis as unknown as Tab
+      return storage.store(bytes(mebibytes, seed), { filename: `${seed}`, pin }).then(
+        () => undefined,
+        (error: Error) => error.name,
+      )
+    },
+    [mebibytes, seed, pin] as const,
+  )
+}
+
+/** Names and states of what is there. */
+function listed(): Promise<string[]> {
+  return tab.evaluate(async () => {
+    const { storage } = globalThis as unknown as Tab
+    return (await storage.listFiles()).map(({ filename, state }) => `${filename} ${state}`)
+  })
+}
+
+function usage(): Promise<Awaited<ReturnType<IPFSKitStorage['getBackendStatus']>>['usage']> {
+  return tab.evaluate(async () => (await (globalThis as unknown as Tab).storage.getBackendStatus()).usage)
+}
+
+function damaged(): Promise<unknown[]> {
+  return tab.evaluate(async () => (await (globalThis as unknown as Tab).storage.verify()).damaged)
+}
+
+function evicted(): Promise<string[]> {
+  return tab.evaluate(() => (globalThis as unknown as Tab).evicted.map(({ filename }) => filename))
+}
+
+describe.each(['records', 'packs'] as const)('a full disk, on %s,', (tier) => {
+  it('leaves what is pinned, and of what did not fit nothing', async () => {
+    await open(tier, 320)
+    for (const seed of [1, 2, 3]) expect(await store(40, seed, true)).toBeUndefined()
+    const before = await usage()
+    expect(await store(LARGE, 4)).toBe('QuotaError')
+    const { quota: _now, ...after } = await usage()
+    const { quota: _before, ...expected } = before
+    expect(after).toEqual(expected)
+    expect(await listed()).toEqual(['1 whole', '2 whole', '3 whole'])
+    expect(await damaged()).toEqual([])
+    expect(await evicted()).toEqual([])
+    // What fits still goes in.
+    expect(await store(20, 5)).toBeUndefined()
+    expect(await damaged()).toEqual([])
+  })
+
+  it('makes room for what is stored, by what was used least recently and no pin holds', async () => {
+    await open(tier, 400)
+    expect(await store(40, 1, true)).toBeUndefined()
+    for (const seed of [2, 3, 4, 5, 6, 7]) expect(await store(40, seed)).toBeUndefined()
+    expect(await store(LARGE, 8)).toBeUndefined()
+    const gone = await evicted()
+    // Those that were stored first, in their order, and not all.
+    expect(gone).toEqual(['2', '3', '4', '5', '6', '7'].slice(0, gone.length))
+    expect(gone.length).toBeGreaterThanOrEqual(4)
+    expect(await listed()).toEqual(
+      ['1', '2', '3', '4', '5', '6', '7', '8'].filter((name) => !gone.includes(name)).map((name) => `${name} whole`),
+    )
+    expect(await damaged()).toEqual([])
+  })
+})
