@@ -13,7 +13,14 @@ describe("Helia's view", () => {
   interfaceBlockstoreTests({
     async setup() {
       const name = freshName()
-      const quiet = { onChange: () => undefined, onDamaged: () => undefined, onLost: () => undefined, onFreed: () => undefined, onEvicted: () => undefined, flushLastUsed: async () => undefined }
+      const quiet = {
+        onChange: () => undefined,
+        onDamaged: () => undefined,
+        onLost: () => undefined,
+        onFreed: () => undefined,
+        onEvicted: () => undefined,
+        flushLastUsed: async () => undefined,
+      }
       const core = await Core.open(resolveOptions({ cacheDir: name, forceFallback: true }), quiet)
       const view = await openSession(core.store, core.pinnedByHelia)
       closers.set(view, async () => {

@@ -19,7 +19,14 @@ interface Opened {
 const opened: Opened[] = []
 
 async function open(name = freshName()): Promise<Opened> {
-  const quiet = { onChange: () => undefined, onDamaged: () => undefined, onLost: () => undefined, onFreed: () => undefined, onEvicted: () => undefined, flushLastUsed: async () => undefined }
+  const quiet = {
+    onChange: () => undefined,
+    onDamaged: () => undefined,
+    onLost: () => undefined,
+    onFreed: () => undefined,
+    onEvicted: () => undefined,
+    flushLastUsed: async () => undefined,
+  }
   const core = await Core.open(resolveOptions({ cacheDir: name, forceFallback: true }), quiet)
   const one = { core, view: await openSession(core.store, core.pinnedByHelia), name }
   opened.push(one)

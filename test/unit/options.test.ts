@@ -162,12 +162,15 @@ describe('resolveOptions', () => {
     expect(error.message).toContain('this release')
   })
 
-  it.each([[{ enableS3: false, enableFilecoin: false, backends: [] }], [{ tier: 'auto' }], [{ tier: 'records' }], [{ tier: 'packs' }], [{ maxBytes: 1 }]])(
-    'takes %o',
-    (config) => {
-      expect(resolve({ config }).tier).toBe('tier' in config ? config.tier : 'auto')
-    },
-  )
+  it.each([
+    [{ enableS3: false, enableFilecoin: false, backends: [] }],
+    [{ tier: 'auto' }],
+    [{ tier: 'records' }],
+    [{ tier: 'packs' }],
+    [{ maxBytes: 1 }],
+  ])('takes %o', (config) => {
+    expect(resolve({ config }).tier).toBe('tier' in config ? config.tier : 'auto')
+  })
 })
 
 describe('sameOptions', () => {
