@@ -88,7 +88,10 @@ export interface StorageConfig {
   createWorker?: () => Worker
   /** Adopt an existing blockstore-idb database of this name instead of `<cacheDir>/blocks`. */
   blocksDatabase?: string
-  /** Not in this release: throws InvalidOptionsError. The browser's quota is the bound. */
+  /**
+   * Upper bound on bytes of different blocks that are kept, a whole number of at least 1. What is new makes room: content that was used least recently
+   * and that no pin holds goes, with its events, as much as is needed. Where that is not enough: QuotaError. Default: what the browser allows.
+   */
   maxBytes?: number
 }
 
@@ -171,6 +174,7 @@ export interface BackendStatus {
 export interface StorageEvents {
   /** Here or in another tab: an entry was added, changed or removed. */
   change: CustomEvent<{ cid: string; filename: string; kind: 'stored' | 'updated' | 'deleted' | 'pinned' | 'unpinned' }>
+  /** Here or in another tab: an entry was given up to make room. `bytes` went with the first of a content's entries. */
   evicted: CustomEvent<{ cid: string; filename: string; bytes: number }>
   damaged: CustomEvent<{ cid: string; block: string }>
   repaired: CustomEvent<{ cid: string; block: string; from: string }>
