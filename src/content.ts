@@ -86,6 +86,22 @@ export class Content implements BlockSource {
     if (writer !== undefined) await this.#letGo(writer)
   }
 
+  /** Fetches blocks that are missing or damaged here, and keeps those that come. Answers their lengths; ends where nobody can be asked. */
+  async repair(cids: readonly CID[]): Promise<Map<CID, number>> {
+    const lengths = new Map<CID, number>()
+    for (let from = 0; from < cids.length && this.#options.fetch !== undefined; from += FETCHES_IN_FLIGHT) {
+      const some = cids.slice(from, from + FETCHES_IN_FLIGHT)
+      const answers = await Promise.allSettled(some.map((cid) => this.getMany([cid])))
+      this.#options.signal.throwIfAborted()
+      answers.forEach((answer, index) => {
+        const [cid, bytes] = [some[index], answer.status === 'fulfilled' ? answer.value[0] : undefined]
+        if (cid !== undefined && bytes !== undefined) lengths.set(cid, bytes.byteLength)
+      })
+      if (answers.every((answer) => answer.status === 'rejected')) break
+    }
+    return lengths
+  }
+
   /** The writer of what is fetched, for whoever commits by itself (a pin). */
   openWriter(): Promise<Writer> {
     this.#over.signal.throwIfAborted()

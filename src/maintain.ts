@@ -166,10 +166,22 @@ export async function verify(operation: Operation, path: ContentPath | undefined
       const noted = await operation.core.catalog.damaged(page)
       const healed = page.filter((key) => noted.has(key) && verdicts.get(key) === true)
       if (healed.length > 0) await operation.core.catalog.noteWhole(healed)
-      for (const key of page) {
-        // A block of a part that was never fetched is missing, not damaged.
-        if (verdicts.get(key) === true || (!entry.complete && !noted.has(key))) continue
-        answer.damaged.push({ cid: entry.cid, block: cidOf(key, entry, nodes).toString() })
+      // A block of a part that was never fetched is missing, not damaged.
+      const bad = page.filter((key) => verdicts.get(key) !== true && (entry.complete || noted.has(key)))
+      const repaired = await repair(
+        operation,
+        CID.parse(entry.cid),
+        bad.map((key) => cidOf(key, entry, nodes)),
+      )
+      for (const [index, length] of repaired.entries()) {
+        const key = bad[index] ?? ''
+        if (length === undefined) {
+          answer.damaged.push({ cid: entry.cid, block: cidOf(key, entry, nodes).toString() })
+          continue
+        }
+        verdicts.set(key, true)
+        answer.blocks++
+        answer.bytes += length
       }
       options.onProgress?.({ bytes: answer.bytes, phase: 'verify' })
     }
@@ -178,13 +190,27 @@ export async function verify(operation: Operation, path: ContentPath | undefined
   if (root === null) return answer
   const entries = root === undefined ? await allContents(operation) : (await entriesOf(operation.core.catalog, root.toString())).slice(0, 1)
   for (const entry of entries) await check(entry)
-  if (root !== undefined && entries.length === 0) await verifyDag(operation, root, answer, options)
+  const verdict = root !== undefined && entries.length === 0 ? await verifyDag(operation, root, options) : answer
   operation.signal.throwIfAborted()
-  return answer
+  return verdict
 }
 
-/** Content that has no entry of its own, such as a file in a directory: its DAG is walked. */
-async function verifyDag(operation: Operation, root: CID, answer: Verdict, options: Cancellable): Promise<void> {
+/** The lengths of those blocks that the network could replace. */
+async function repair(operation: Operation, root: CID, blocks: readonly CID[]): Promise<(number | undefined)[]> {
+  if (blocks.length === 0) return []
+  const content = operation.content(root)
+  try {
+    const lengths = await content.repair(blocks)
+    return blocks.map((cid) => lengths.get(cid))
+  } finally {
+    // What was fetched is named by the entry that needs it.
+    await content.drop()
+  }
+}
+
+/** Content that has no entry of its own, such as a file in a directory: its DAG is walked, again where a node of it was replaced. */
+async function verifyDag(operation: Operation, root: CID, options: Cancellable): Promise<Verdict> {
+  const answer: Verdict = { blocks: 0, bytes: 0, damaged: [] }
   const { store, catalog } = operation.core
   const { signal } = operation
   let leaves: CID[] = []
@@ -211,10 +237,21 @@ async function verifyDag(operation: Operation, root: CID, answer: Verdict, optio
   // What was never here is no damage: it is where it was noted, or where content that was whole needs it.
   const keys = missing.map(blockKey)
   const [noted, owners] = await Promise.all([catalog.damaged(keys), catalog.ownersOf(keys)])
-  missing.forEach((cid, index) => {
+  const bad = missing.filter((cid, index) => {
     const isLost = owners[index]?.some((owner) => owner.kind === 'entry' && owner.complete) === true
-    if (isLost || noted.has(blockKey(cid))) answer.damaged.push({ cid: root.toString(), block: cid.toV1().toString() })
+    return isLost || noted.has(blockKey(cid))
   })
+  const repaired = await repair(operation, root, bad)
+  if (bad.some((cid, index) => canLink(cid) && repaired[index] !== undefined)) return verifyDag(operation, root, options)
+  bad.forEach((cid, index) => {
+    const length = repaired[index]
+    if (length === undefined) answer.damaged.push({ cid: root.toString(), block: cid.toV1().toString() })
+    else {
+      answer.blocks++
+      answer.bytes += length
+    }
+  })
+  return answer
 }
 
 export async function collect(

@@ -227,7 +227,7 @@ export interface ContentStorage extends EventTarget {
   pin(cid: ContentPath, options?: Cancellable & { holder?: string }): Promise<boolean>
   /** false where that holder had not pinned it. */
   unpin(cid: ContentPath, options?: { holder?: string }): Promise<boolean>
-  /** Re-hashes every block of one content, or of all. `blocks` and `bytes` count those that are whole. */
+  /** Re-hashes every block of one content, or of all. What is damaged or lost is fetched again where the network has it, with its events; the rest is answered. `blocks` and `bytes` count those that are whole. */
   verify(path?: ContentPath, options?: Cancellable): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }>
   /**
    * Frees what dead writers and deletions left. Blocks that this storage never wrote (an adopted database) stay, as does what Helia's

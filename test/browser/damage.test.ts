@@ -4,7 +4,18 @@ import { decode } from '@ipld/dag-pb'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
 import { CarError, IntegrityError, UnavailableError, type IPFSKitStorage } from '../../src/index.ts'
 import { clearGateway, flip, gather, lose, nextEvent, readBlock, upload } from './support/outside.ts'
-import { closeAll, countAll, freshName, localStorageOf, NOTHING, randomBytes, same, storageOf, TIER } from './support/stores.ts'
+import {
+  closeAll,
+  countAll,
+  freshName,
+  localStorageOf,
+  NOTHING,
+  randomBytes,
+  same,
+  storageOf,
+  TIER,
+  waitForNothing,
+} from './support/stores.ts'
 
 const MIB = 1024 * 1024
 const SIZE = 5 * MIB + 100
@@ -319,6 +330,38 @@ describe('the network', () => {
     expect(same(await offline.retrieve(cid), bytes)).toBe(true)
     await offline.delete(cid)
     expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('replaces in verify() what is damaged and what is lost', async () => {
+    const { storage, name, cid, bytes, leaves } = await stored()
+    await upload(gateway, name)
+    await storage.close()
+    await flip(name, leaves[1] ?? '', 30)
+    await flip(name, cid, 30)
+    await lose(name, leaves[2] ?? '')
+    const online = await open(name).ready()
+    const repaired = gather(online, 'repaired')
+    expect(await online.verify()).toMatchObject({ blocks: BLOCKS, damaged: [] })
+    expect(repaired.map(({ block }) => block).toSorted()).toEqual([cid, leaves[1]].toSorted())
+    expect(await online.listFiles()).toMatchObject([{ filename: 'file', state: 'whole', localBytes: SIZE }])
+    await online.close()
+    const offline = localStorageOf({ cacheDir: name })
+    expect(await offline.verify()).toMatchObject({ blocks: BLOCKS, damaged: [] })
+    expect(same(await offline.retrieve(cid), bytes)).toBe(true)
+    await offline.delete(cid)
+    await waitForNothing(name)
+  })
+
+  it('replaces in verify() what a file in a directory lacks', async () => {
+    const { storage, name, cid, leaves, bytes } = await stored()
+    const root = await storage.storeDirectory([{ path: 'inside', data: bytes }])
+    await storage.delete(cid)
+    await upload(gateway, name)
+    await storage.close()
+    await flip(name, leaves[1] ?? '', 30)
+    const online = await open(name).ready()
+    expect(await online.verify(`${root}/inside`)).toMatchObject({ blocks: BLOCKS, damaged: [] })
+    expect(await online.retrieve(root + '/inside', { localOnly: true })).toEqual(bytes)
   })
 
   it('replaces a lost leaf', async () => {
