@@ -1,5 +1,6 @@
 // The tests: `unit` in Node; `browser` in a real Chromium, with the blocks in records; `packs`, the tests of the storage over again with the leaves of
-// large files in OPFS packs; `e2e` in Node driving a Chromium and this package's own tools.
+// large files in OPFS packs; `e2e` in Node driving a Chromium and this package's own tools; `faults`
+// as `e2e`, with what may happen to a browser and its disk.
 import { fileURLToPath } from 'node:url'
 import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
@@ -66,7 +67,18 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
           extends: true,
           test: {
             name: 'e2e',
-            include: ['test/e2e/**/*.test.ts', 'test/faults/**/*.test.ts'],
+            include: ['test/e2e/**/*.test.ts'],
+            environment: 'node',
+            testTimeout: 180_000,
+            hookTimeout: 300_000,
+            fileParallelism: false,
+          },
+        },
+        {
+          extends: true,
+          test: {
+            name: 'faults',
+            include: ['test/faults/**/*.test.ts'],
             environment: 'node',
             testTimeout: 180_000,
             hookTimeout: 300_000,

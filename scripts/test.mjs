@@ -3,6 +3,7 @@
 //
 //   npm test -- --only unit                   one step, or several: --only types,unit
 //   npm test -- --only browser,packs damage   the rest is given to vitest as filters on file names
+//   npm run test:faults                       the faults alone, with many more kills (--kills)
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -14,7 +15,11 @@ import { runTool } from './tool.mjs'
 
 const NOTHING = { passed: 0, failed: 0, skipped: 0 }
 
-const { values, positionals } = parseArgs({ options: { only: { type: 'string', multiple: true } }, allowPositionals: true })
+const { values, positionals } = parseArgs({
+  options: { only: { type: 'string', multiple: true }, kills: { type: 'string' } },
+  allowPositionals: true,
+})
+if (values.kills !== undefined) process.env.FAULTS_KILLS = values.kills
 const reports = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-test-'))
 
 /** @type {Record<string, () => Promise<Count>>} */
@@ -34,6 +39,10 @@ const STEPS = {
   e2e: async () => {
     await findChromium()
     return tests('e2e')
+  },
+  faults: async () => {
+    await findChromium()
+    return tests('faults')
   },
 }
 

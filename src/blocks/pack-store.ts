@@ -90,6 +90,10 @@ export class PackStore {
    * Blocks by their keys, undefined where they are in no pack. Neighbours may share a buffer. A row whose pack is gone or short counts as none.
    */
   async get(keys: readonly BlockKey[], options: ReadingOptions): Promise<(HashedBlock | undefined)[]> {
+    // Packs that are held stay as they are: where blocks lie in them need not be asked.
+    const held = keys.flatMap((key) => options.places?.get(key) ?? [])
+    const known = held.length === keys.length ? await this.#read(held, options) : []
+    if (known.length > 0 && known.every((block) => block !== undefined)) return known
     const locate = async (blocks: readonly BlockKey[]): Promise<(Place | undefined)[]> =>
       (await this.locate(blocks)).map((row, index) => row ?? options.places?.get(blocks[index] ?? ''))
     // What is remembered is read while the catalog is asked whether it still holds.

@@ -22,17 +22,34 @@ const STRICT_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; im
 /** What every tab finds as `kit`. */
 export type Kit = typeof Library & { connect: typeof connect }
 
-export interface App {
-  browser: Browser
+export interface Served {
   url: string
   close: () => Promise<void>
 }
 
-/**
- * Bundles the library with Helia, serves it, and launches a browser. /worker.js serves a storage whose options its name spells, /pack-worker.js writes
- * packs. At /strict the page is under a policy that lets no worker be made from text.
- */
+export interface App extends Served {
+  browser: Browser
+}
+
+/** As serveApp, and launches a browser. */
 export async function startApp(): Promise<App> {
+  const { url, close } = await serveApp()
+  const browser = await chromium.launch({ executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS })
+  return {
+    browser,
+    url,
+    async close() {
+      await browser.close()
+      await close()
+    },
+  }
+}
+
+/**
+ * Bundles the library with Helia and serves it. /worker.js serves a storage whose options its name spells, /pack-worker.js writes packs; `scripts` are
+ * more of them, by their names and paths. At /strict the page is under a policy that lets no worker be made from text.
+ */
+export async function serveApp(scripts: Record<string, string> = {}): Promise<Served> {
   const { outputFiles } = await build({
     stdin: {
       contents: `export * from './src/index.ts'; export { connect } from './src/worker/index.ts'`,
@@ -52,6 +69,7 @@ export async function startApp(): Promise<App> {
     entryPoints: {
       worker: `${ROOT}/test/browser/fixtures/worker.ts`,
       'pack-worker': `${ROOT}/test/browser/fixtures/pack-worker.ts`,
+      ...Object.fromEntries(Object.entries(scripts).map(([name, path]) => [name, join(ROOT, path)])),
     },
     bundle: true,
     splitting: true,
@@ -65,6 +83,7 @@ export async function startApp(): Promise<App> {
   const page = `<!doctype html><title>tab</title><link rel="icon" href="data:,"><script type="module">
     import * as kit from '/stdin.js'
     globalThis.kit = kit
+    globalThis.load = (script) => import(script)
   </script>`
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
@@ -80,12 +99,9 @@ export async function startApp(): Promise<App> {
     response.end(file ?? page)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const browser = await chromium.launch({ executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS })
   return {
-    browser,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
     async close() {
-      await browser.close()
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
     },
