@@ -13,7 +13,7 @@ import type { BlockKey, BlockOptions, BlockSource } from './blocks.ts'
 import { checkHash, equalBytes, IDENTITY, matchMany, SHA2_256, type HashedBlock } from './hashing.ts'
 import { RAW } from './links.ts'
 import type { PackStore } from './pack-store.ts'
-import { blockKey, type BlockRecords } from './records.ts'
+import { blockKey, LOST, type BlockRecords } from './records.ts'
 
 /** Where leaves of large files are written. 'records': never into packs, and what only packs hold is written as records too. */
 export type Tier = 'auto' | 'records' | 'packs'
@@ -130,8 +130,9 @@ export class LocalBlockstore implements BlockSource {
     const found = await this.#read(cids, options)
     options.signal?.throwIfAborted()
     const blocks = found.map((block) => (block === undefined || options.views === true ? block?.bytes : owned(block.bytes)))
-    if (options.verify === false) return { blocks, damaged: [] }
-    const whole = await matchMany(cids, found)
+    if (options.verify === false && !found.some(isLost)) return { blocks, damaged: [] }
+    const whole =
+      options.verify === false ? found.map((block) => (block === undefined ? undefined : !isLost(block))) : await matchMany(cids, found)
     options.signal?.throwIfAborted()
     const damaged = cids.filter((_, index) => whole[index] === false)
     if (damaged.length > 0) {
@@ -283,6 +284,10 @@ export function packsMissing(cause?: unknown): NotSupportedError {
     "this context can't write packs (they need a private file system and a dedicated worker with sync access handles): leave out tier 'packs'",
     cause === undefined ? undefined : { cause },
   )
+}
+
+function isLost(block: HashedBlock | undefined): boolean {
+  return block?.bytes === LOST
 }
 
 function owned(bytes: Bytes): Bytes {

@@ -14,6 +14,9 @@ export function blockKey(cid: CID): BlockKey {
   return multihashKey(cid.multihash.bytes)
 }
 
+/** In place of a value that the browser can't read: the bytes of no block that has a record. */
+export const LOST: Bytes = new Uint8Array(0)
+
 export class BlockRecords {
   readonly database: Database
   readonly #store: string
@@ -33,11 +36,33 @@ export class BlockRecords {
     })
   }
 
-  /** The values, `undefined` where there is none. Each owns its whole buffer, whatever its writer stored. */
+  /**
+   * The values, `undefined` where there is none, LOST where there is one that can't be read. Each owns its whole buffer, whatever its writer stored.
+   */
   async getMany(keys: readonly BlockKey[]): Promise<(Bytes | undefined)[]> {
     if (keys.length === 0) return []
+    try {
+      return await this.#getAll(keys)
+    } catch (error) {
+      if (!isUnreadable(error)) throw error
+      // One value that can't be read ends the transaction of all.
+      return Promise.all(keys.map((key) => this.#getOne(key)))
+    }
+  }
+
+  async #getAll(keys: readonly BlockKey[]): Promise<(Bytes | undefined)[]> {
     const values = await this.#read((store) => Promise.all(keys.map((key) => result<unknown>(store.get(key)))))
     return values.map(owned)
+  }
+
+  async #getOne(key: BlockKey): Promise<Bytes | undefined> {
+    try {
+      return (await this.#getAll([key]))[0]
+    } catch (error) {
+      if (!isUnreadable(error)) throw error
+      // Where it is not the value alone, this says so.
+      return (await this.hasMany([key]))[0] === true ? LOST : undefined
+    }
   }
 
   /** One boolean a key. */
@@ -97,6 +122,14 @@ export class BlockRecords {
   #read<T>(work: (store: IDBObjectStore) => Promise<T>): Promise<T> {
     return this.database.run(this.#store, 'readonly', (tx) => work(tx.objectStore(this.#store)))
   }
+}
+
+/** What browsers say of a value whose file is gone or short, as after a power cut; of more than a value as well. */
+function isUnreadable(error: unknown): boolean {
+  return (
+    error instanceof DatabaseError &&
+    ['UnknownError', 'NotReadableError', 'DataError'].includes((error.cause as Error | undefined)?.name ?? '')
+  )
 }
 
 /** A copy of a view that drags a larger buffer along; other writers store such views, and structured clone keeps all of the buffer. */

@@ -90,7 +90,9 @@ it.each(['records', 'packs'] as const)(
       console.log(`kill test on ${tier}: ${ledger.stepsOver} steps, ${ledger.files} files at the end`)
     } finally {
       await browser?.kill()
-      await rm(profile, { recursive: true, force: true })
+      // Kept to look into where FAULTS_KEEP is set.
+      if (process.env['FAULTS_KEEP'] === undefined) await rm(profile, { recursive: true, force: true })
+      else console.log(profile)
     }
   },
   60_000 + KILLS * ROUND_TIMEOUT_MS,

@@ -144,7 +144,7 @@ it.each(['records', 'packs'] as const)(
         await open(page, tier)
         for (const [index, cid] of cids.entries()) {
           const answers = await read(page, cid, FILES[index] ?? 0, index + 1)
-          for (const answer of answers) expect(['right', 'IntegrityError', 'null'], about).toContain(answer)
+          for (const answer of answers) expect(answer, about).toMatch(/^(right|IntegrityError|null)$/)
           // What was found damaged is listed so from then on.
           const state = (await states(page)).get(`${index + 1}`)
           if (answers.includes('right')) expect(state, about).toBe('whole')
@@ -157,6 +157,8 @@ it.each(['records', 'packs'] as const)(
         for (const index of cids.keys()) expect(found.get(`${index + 1}`), about).toBe('whole')
         const damaged = await page.evaluate(async () => {
           const { storage } = globalThis as unknown as Tab
+          // The late one may be there, and spoilt.
+          for (const { cid } of await storage.listFiles('99')) await storage.delete(cid)
           await storage.gc()
           return (await storage.verify()).damaged
         })

@@ -145,7 +145,7 @@ function largeFile(prefix: string, count: number, random: Random): { filename: s
 }
 
 function smallFiles(prefix: string, count: number, random: Random): { filename: string; data: Uint8Array<ArrayBuffer> }[] {
-  const many = random.below(3) === 0 ? MANY : FEW
+  const many = random.below(6) === 0 ? MANY : FEW
   return Array.from({ length: many }, (_, index) => ({
     filename: `${prefix}/${count}/${index}`,
     data: bytesOf(SMALL_BYTES, random.below(1_000_000)),
