@@ -12,7 +12,7 @@ import { Locks, type LockManagerLike } from './catalog/locks.ts'
 import { newOwnerId } from './catalog/owners.ts'
 import { MOVABLE } from './catalog/schema.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
-import { DATABASE_BLOCKED_TIMEOUT_MS, PACK_RETRY_MS, RESERVE_BYTES } from './limits.ts'
+import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TRIES, DATABASE_RETRY_MS, PACK_RETRY_MS, RESERVE_BYTES } from './limits.ts'
 import { LayoutCache } from './files/read.ts'
 import { untilAborted } from './network/abort.ts'
 import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
@@ -96,7 +96,7 @@ export class Core {
     prepareHashing()
     let core: Core
     try {
-      core = await Core.#openWith(options, 'idb', nativeFactory(), events)
+      core = await Core.#openPatiently(options, events)
     } catch (error) {
       if (!isRefusal(error)) throw error
       const { memoryFactory } = await import('./memory.ts')
@@ -108,6 +108,24 @@ export class Core {
     core.#layReserve()
     core.#keepToMaxBytes()
     return core
+  }
+
+  /**
+   * Tries again where the browser says no more than that it can't, as it does while processes of one that was killed still hold its files. Data that is
+   * there must not seem to be gone: where it stays so, memory takes the place of IndexedDB only where the browser knows that none of it is there.
+   */
+  static async #openPatiently(options: ResolvedOptions, events: CoreEvents): Promise<Core> {
+    const factory = nativeFactory()
+    for (let tries = 1; ; tries++) {
+      try {
+        return await Core.#openWith(options, 'idb', factory, events)
+      } catch (error) {
+        if (!isUnknown(error)) throw error
+        if (tries < DATABASE_OPEN_TRIES) await new Promise((resolve) => setTimeout(resolve, DATABASE_RETRY_MS * 2 ** tries))
+        else if (await mayBeThere(factory, `${options.cacheDir}/catalog`)) throw cantBeOpened(options.cacheDir, error)
+        else throw error
+      }
+    }
   }
 
   static async #openWith(options: ResolvedOptions, medium: 'idb' | 'memory', factory: IDBFactory, events: CoreEvents): Promise<Core> {
@@ -513,6 +531,25 @@ function nativeFactory(): IDBFactory {
 
 function lockManager(): LockManagerLike | undefined {
   return (globalThis.navigator as { locks?: LockManagerLike } | undefined)?.locks
+}
+
+/** The cause of it is no more than that something went wrong. */
+function isUnknown(error: unknown): boolean {
+  return error instanceof DatabaseError && (error.cause as Error | undefined)?.name === 'UnknownError'
+}
+
+async function mayBeThere(factory: IDBFactory, name: string): Promise<boolean> {
+  const known = await factory.databases?.().catch(() => undefined)
+  return known?.every((database) => database.name !== name) !== true
+}
+
+function cantBeOpened(cacheDir: string, cause: unknown): DatabaseError {
+  return new DatabaseError(
+    `the browser can't open storage '${cacheDir}' now, which may be there: close other windows of this browser, or start it anew, and try again`,
+    `${cacheDir}/catalog`,
+    // Not the browser's own error, which stands for there being no IndexedDB.
+    { cause: new Error(String(cause), { cause }) },
+  )
 }
 
 function isRefusal(error: unknown): boolean {

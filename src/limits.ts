@@ -138,6 +138,10 @@ export const DATABASE_BLOCKED_TIMEOUT_MS = 5_000
 /** Milliseconds that opening a database may take where nobody says it is blocked. A slow disk may need seconds. */
 export const DATABASE_OPEN_TIMEOUT_MS = 20_000
 
+/** Tries to open databases that the browser can't open and says not why; and milliseconds before the second, each further wait twice as long. */
+export const DATABASE_OPEN_TRIES = 6
+export const DATABASE_RETRY_MS = 50
+
 /** Milliseconds after its last use when Helia's session ends and what it alone owns is freed. */
 export const SESSION_EXPIRY_MS: number = 24 * 60 * 60 * 1000
 

@@ -435,6 +435,49 @@ describe('a context without IndexedDB', () => {
     expect(await names(name)).toEqual([])
   })
 
+  /** A factory whose open() fails so many times, as Chromium's does while another process holds the files, and then goes on. */
+  function failing(times: number): IDBFactory {
+    const native = original?.get?.call(globalThis) as IDBFactory
+    let left = times
+    const open = (...args: [string, number?]): unknown => {
+      if (left-- <= 0) return native.open(...args)
+      const request = new EventTarget() as EventTarget & { error?: DOMException; onerror?: (event: Event) => void }
+      queueMicrotask(() => {
+        request.error = new DOMException('Internal error opening backing store for indexedDB.open.', 'UnknownError')
+        request.onerror?.(new Event('error'))
+      })
+      return request
+    }
+    return { open, databases: () => native.databases(), deleteDatabase: (name: string) => native.deleteDatabase(name) } as IDBFactory
+  }
+
+  it('for a moment is waited for: what was stored is there', async () => {
+    const name = freshName()
+    const before = await localStorageOf({ cacheDir: name }).ready()
+    const cid = await before.store('still there')
+    await before.close()
+    replace(failing(3))
+    const storage = await localStorageOf({ cacheDir: name }).ready()
+    expect((await storage.getBackendStatus()).tier).not.toBe('memory')
+    expect(new TextDecoder().decode((await storage.retrieve(cid)) ?? undefined)).toBe('still there')
+    restore()
+  })
+
+  it('where a storage is known to be is a DatabaseError, and never an empty storage', async () => {
+    const name = freshName()
+    await (await localStorageOf({ cacheDir: name }).ready()).store('still there')
+    replace(failing(Number.POSITIVE_INFINITY))
+    const storage = new IPFSKitStorage({ cacheDir: name, forceFallback: true })
+    await expect(storage.ready()).rejects.toThrow(DatabaseError)
+    await expect(storage.listFiles()).rejects.toThrow(DatabaseError)
+    await storage.close()
+    replace(failing(Number.POSITIVE_INFINITY))
+    const other = await new IPFSKitStorage({ cacheDir: freshName(), forceFallback: true }).ready()
+    expect((await other.getBackendStatus()).tier).toBe('memory')
+    await other.close()
+    restore()
+  })
+
   it("runs Helia there too, and honours Helia's pins", async () => {
     replace(undefined)
     const storage = await new IPFSKitStorage({ cacheDir: freshName(), ...QUIET }).ready()

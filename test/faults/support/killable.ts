@@ -4,6 +4,7 @@ import { chromium, type Page } from 'playwright'
 import { CHROMIUM_ARGS, findChromium } from '../../../scripts/chromium.mjs'
 
 const START_TIMEOUT_MS = 60_000
+const GONE_TIMEOUT_MS = 5_000
 const ACTION_TIMEOUT_MS = 120_000
 
 export interface Killable {
@@ -21,6 +22,7 @@ export async function startKillable(profile: string, url: string): Promise<Killa
   const kill = async (): Promise<void> => {
     if (browser.pid !== undefined && browser.exitCode === null) process.kill(-browser.pid, 'SIGKILL')
     await ended
+    await whenGone(browser.pid)
   }
   try {
     const connected = await chromium.connectOverCDP(await endpointOf(browser), { timeout: START_TIMEOUT_MS })
@@ -33,6 +35,18 @@ export async function startKillable(profile: string, url: string): Promise<Killa
   } catch (error) {
     await kill()
     throw error
+  }
+}
+
+/** The others of a killed group end a moment after the first, and hold the profile's files until then. */
+async function whenGone(group: number | undefined): Promise<void> {
+  for (const end = Date.now() + GONE_TIMEOUT_MS; group !== undefined && Date.now() < end;) {
+    try {
+      process.kill(-group, 0)
+    } catch {
+      return
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 
