@@ -10,7 +10,7 @@ import { LAST_USED_FLUSH_MS } from './limits.ts'
 import { checkRange } from './files/read.ts'
 import { checkSource } from './files/source.ts'
 import { exists, listFiles, stat } from './inspect.ts'
-import { collect, pin, remove, unpin, verify } from './maintain.ts'
+import { collect, pin, remove, unpin } from './maintain.ts'
 import { createBlockFetcher, type BlockFetcher } from './network/block-fetcher.ts'
 import { follow, untilAborted } from './network/abort.ts'
 import { HeliaBackend } from './network/helia.ts'
@@ -19,6 +19,7 @@ import { resolveOptions, sameOptions, type ResolvedOptions } from './options.ts'
 import { blob, car, directory, retrieve, stream } from './read.ts'
 import { backendStatus, storageManager, usageOf } from './status.ts'
 import { checkStoreOptions, importCar, storeDirectory, storeFile, storeMany } from './store.ts'
+import type * as Verification from './verify.ts'
 import type {
   BackendStatus,
   Bytes,
@@ -202,7 +203,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   ): Promise<{ blocks: number; bytes: number; damaged: { cid: string; block: string }[] }> {
     checkOptions('verify', options, ['signal', 'onProgress'])
     if (path !== undefined) parseContentPath(path)
-    return this.#operate('read', options.signal, (operation) => verify(operation, path, options))
+    return this.#operate('read', options.signal, async (operation) => (await loadVerify()).verify(operation, path, options))
   }
 
   async gc(options: Cancellable & { foreign?: boolean } = {}): Promise<{ blocks: number; bytes: number }> {
@@ -424,6 +425,13 @@ export interface IPFSKitStorage {
     options?: AddEventListenerOptions | boolean,
   ): void
   addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: AddEventListenerOptions | boolean): void
+}
+
+/** Most pages never ask for it. @throws StorageError where it can't be loaded */
+function loadVerify(): Promise<typeof Verification> {
+  return import('./verify.ts').catch((cause: unknown) => {
+    throw new StorageError("the code that verifies could not be loaded: go online, or keep it in the application's cache", { cause })
+  })
 }
 
 let shared: IPFSKitStorage | undefined
