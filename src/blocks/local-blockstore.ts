@@ -72,7 +72,7 @@ export class LocalBlockstore implements BlockSource {
    */
   async withRoom<T>(bytes: number, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     let hasFreed = false
-    for (let tries = 0; ; tries++) {
+    for (let tries = 0; ;) {
       try {
         return await work()
       } catch (error) {
@@ -85,8 +85,11 @@ export class LocalBlockstore implements BlockSource {
         // Browsers free lazily: before more is given up, what was may become free.
         const freed = isOurs || tries % 2 === 0 ? await this.#makeRoom(needed - (available ?? 0), isOurs ? 'kept' : 'disk', signal) : 0
         hasFreed ||= freed !== 0
+        // Another one made room meanwhile: that is no try of this one's.
+        if (freed === undefined) continue
         if (!hasFreed || (isOurs && freed === 0)) throw error
-        if (freed === 0) await new Promise((resolve) => setTimeout(resolve, ROOM_WAIT_MS * (tries + 1)))
+        tries++
+        if (freed === 0) await new Promise((resolve) => setTimeout(resolve, ROOM_WAIT_MS * tries))
       }
     }
   }
