@@ -262,10 +262,14 @@ export function createService(): Service {
     },
     async records(database, keys, hash) {
       const store = (await databaseOf(database)).transaction(database, 'readonly').objectStore(database)
-      const values = await Promise.all(keys.map((key) => settled<unknown>(store.get(key))))
-      const buffers = values.map(bufferOf)
-      const hashed = async (buffer: Buffer | undefined): Promise<Buffer | undefined> => buffer && digest(new Uint8Array(buffer))
-      const digests = hash ? await Promise.all(buffers.map(hashed)) : []
+      const buffers: (Buffer | undefined)[] = []
+      const digests: (Buffer | undefined)[] = []
+      // Each is hashed while the next ones come.
+      const read = async (key: string, index: number): Promise<void> => {
+        const buffer = (buffers[index] = bufferOf(await settled<unknown>(store.get(key))))
+        if (hash) digests[index] = buffer && (await digest(new Uint8Array(buffer)))
+      }
+      await Promise.all(keys.map(read))
       return { buffers, digests }
     },
     async hash(buffers) {
