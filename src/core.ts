@@ -425,7 +425,7 @@ async function loadLanes(createWorker: (() => Worker) | undefined): Promise<{ La
   }
 }
 
-function loadEviction(): Promise<{ makeRoom: typeof makeRoom }> {
+async function loadEviction(): Promise<{ makeRoom: typeof makeRoom }> {
   return import('./blocks/eviction.ts')
 }
 
