@@ -15,7 +15,7 @@ import type { Look, Step } from './support/workload.ts'
 
 const NAME = 'killed'
 /** Of each tier. */
-const KILLS = Number(process.env['FAULTS_KILLS'] ?? 6)
+const KILLS = Number(process.env['FAULTS_KILLS'] ?? 4)
 const SEED = Number(process.env['FAULTS_SEED'] ?? Date.now() % 1_000_000)
 /** Milliseconds of work before a kill, at most. */
 const LONGEST_MS = 3_000

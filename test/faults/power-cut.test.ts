@@ -12,7 +12,7 @@ import { randomOf, type Random } from './support/random.ts'
 
 const NAME = 'cut'
 /** Of each tier. */
-const CUTS = Math.ceil(Number(process.env['FAULTS_KILLS'] ?? 6) / 2)
+const CUTS = Math.ceil(Number(process.env['FAULTS_KILLS'] ?? 4) / 2)
 const SEED = Number(process.env['FAULTS_SEED'] ?? Date.now() % 1_000_000)
 /** Mebibytes of the files that are stored, one after the other. */
 const FILES = [5, 1, 9, 3]
