@@ -1,5 +1,6 @@
 // Which of a file lies in packs, for a Blob that reads nothing: slices of packs, and between them what lies elsewhere.
 import type { CID } from 'multiformats/cid'
+import { DAG_PB } from './blocks/links.ts'
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { MissingBlockError, type BlockKey } from './blocks/blocks.ts'
 import type { PackFiles, PackStore } from './blocks/pack-store.ts'
@@ -75,8 +76,9 @@ async function placesOfFile(
 
 /** All of a file that is remembered to lie in packs as a whole; undefined for any other. */
 export async function wholeInPacks({ packs }: LocalBlockstore, cid: CID): Promise<PackedParts | undefined> {
-  const files = packs?.files()
-  if (packs === undefined || files === undefined) return undefined
+  // The same block under another codec is other content.
+  if (packs === undefined || cid.code !== DAG_PB) return undefined
+  const files = packs.files()
   try {
     const stretches = await packs.locateFile(blockKey(cid), files)
     if (stretches !== undefined) return partsOf(packs, files, [{ from: 0, to: Number.POSITIVE_INFINITY, stretches }])

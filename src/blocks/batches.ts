@@ -30,7 +30,11 @@ export class Batches {
   /** Puts the owner on record before its first batch. */
   async begin(): Promise<void> {
     if (this.#begun) return
-    this.#beginning ??= this.#store.catalog.begin({ ...this.#owner, lastUsed: Date.now() })
+    this.#beginning ??= this.#store.catalog.begin({ ...this.#owner, lastUsed: Date.now() }).catch((error: unknown) => {
+      // Whoever makes room tries again.
+      this.#beginning = undefined
+      throw error
+    })
     await this.#beginning
     this.#begun = true
   }
@@ -111,11 +115,16 @@ export class Batches {
     await this.#beginning
     const added = this.#added
     this.#added = { ...added, bytes: 0, blocks: 0 }
-    const batch = { node: `${this.#run}-${this.#count}`, blocks: sizes.map(([key]) => key), sizes: sizes.map(([, size]) => size), own: 0 }
-    const recounts = await this.#store.catalog.name({ ...this.#owner, lastUsed: Date.now() }, !this.#begun, batch, { here, rows }, added)
+    const batch = { node: `${this.#run}-${this.#count++}`, blocks: sizes.map(([key]) => key), sizes: sizes.map(([, size]) => size), own: 0 }
+    const recounts = await this.#store.catalog
+      .name({ ...this.#owner, lastUsed: Date.now() }, !this.#begun, batch, { here, rows }, added)
+      .catch((error: unknown) => {
+        // Not told yet: the next one tells it.
+        this.#added = { ...added, bytes: added.bytes + this.#added.bytes, blocks: added.blocks + this.#added.blocks }
+        throw error
+      })
     // Must be what held when the batch was named: its blocks are written before anybody can count anew.
     this.#added = { bytes: 0, blocks: 0, recounts }
     this.#begun = true
-    this.#count++
   }
 }

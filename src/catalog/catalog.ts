@@ -121,10 +121,11 @@ export class Catalog {
     const committed = await this.write(['owners', 'references', ...packs], (tx) => commitIn(tx, commit))
     for (const { pack, live, rows } of committed.places) this.places.add(pack, live, rows)
     if (committed.places.length > 0) {
-      // A root of one record links to leaves alone: a file or part of one that was stored just now.
-      for (const { references } of commit.contents) {
+      // A root of one record links to leaves alone. A directory may do so too.
+      for (const { references, entry } of commit.contents) {
         const [root, ...others] = references
-        if (root !== undefined && others.length === 0 && root.own === 0) this.places.addFile(root.node, root.blocks.slice(1))
+        if (root === undefined || others.length > 0 || root.own !== 0 || entry?.type !== 'file') continue
+        this.places.addFile(root.node, root.blocks.slice(1))
       }
     }
     return committed

@@ -5,6 +5,7 @@ import { connect } from '../../src/worker/index.ts'
 import { SCRIPT } from './fixtures/script.ts'
 import { flip, readRecord } from './support/outside.ts'
 import { decode } from '@ipld/dag-pb'
+import { CID } from 'multiformats/cid'
 import {
   closeAll,
   countAll,
@@ -152,6 +153,17 @@ describe('a Blob over packs', () => {
     await client.gc()
     expect(same(await bytesIn(blob), bytes)).toBe(true)
     expect((await client.getBackendStatus()).usage).toMatchObject({ blocks: 0, deadBytes: SIZE })
+  })
+
+  it('is none of a directory whose leaves lie in packs, and another one of the root as a raw block', async () => {
+    const storage = localStorageOf()
+    const files = Array.from({ length: 8 }, (_, index) => ({ path: `${index}`, data: randomBytes(700_000, index + 1) }))
+    const directory = await storage.storeDirectory(files)
+    await expect(storage.blob(directory)).rejects.toMatchObject({ name: 'NotAFileError' })
+    const cid = await storage.store(randomBytes(SIZE))
+    expect((await storage.blob(cid))?.size).toBe(SIZE)
+    const raw = CID.createV1(0x55, CID.parse(cid).multihash)
+    expect(await bytesIn(await storage.blob(raw))).toEqual(await storage.retrieve(raw))
   })
 
   it('goes with the page that asked for it, at the next opening', async () => {
