@@ -12,7 +12,7 @@ import { Locks, type LockManagerLike } from './catalog/locks.ts'
 import { newOwnerId } from './catalog/owners.ts'
 import { MOVABLE } from './catalog/schema.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
-import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TRIES, DATABASE_RETRY_MS, PACK_RETRY_MS, RESERVE_BYTES } from './limits.ts'
+import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TRIES, DATABASE_RETRY_MS, PACK_RETRY_MS } from './limits.ts'
 import { LayoutCache } from './files/read.ts'
 import { untilAborted } from './network/abort.ts'
 import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
@@ -105,7 +105,7 @@ export class Core {
     // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
     await core.#recover().catch(() => undefined)
     core.#inBackground(core.sweepPacks({ measure: true }).then(() => core.#rewriteWhenIdle()))
-    core.#layReserve()
+    core.#prepareForFullDisk()
     core.#keepToMaxBytes()
     return core
   }
@@ -213,8 +213,8 @@ export class Core {
     this.#freeingAlone = undefined
   }
 
-  /** Something to give up when a full disk must allow a deletion. Without it (no room, read-only) things are as they are. */
-  #layReserve(): void {
+  /** Something to give up when a full disk must allow a deletion, without which (no room, read-only) things are as they are; and what makes room. */
+  #prepareForFullDisk(): void {
     this.#inBackground(this.catalog.keepReserve())
     // By the time that it is needed there may be no network to load it from.
     this.#inBackground(loadEviction())
@@ -226,7 +226,8 @@ export class Core {
     if (maxBytes === undefined) return
     const keep = async (): Promise<void> => {
       const { bytes } = await this.catalog.usage()
-      if (bytes > maxBytes) await this.#makeRoom(bytes - maxBytes, 'kept', this.#ending.signal)
+      // What nobody needs goes by itself, and may not be enough.
+      if (bytes > maxBytes && (await this.#makeRoom(bytes - maxBytes, 'kept', this.#ending.signal)) !== 0) await keep()
     }
     this.#inBackground(keep())
   }
@@ -235,11 +236,13 @@ export class Core {
   async #makeRoom(needed: number, of: 'disk' | 'kept', signal: AbortSignal): Promise<number | undefined> {
     // Without locks that other tabs see, freeing waits for an opening with nobody else.
     if (!this.canFree) return 0
-    const eviction = await loadEviction()
+    // Where its code can't be loaded, the write that failed says what the matter is.
+    const eviction = await loadEviction().catch(() => undefined)
+    if (eviction === undefined) return 0
     return this.locks.makingRoom(async () => {
       await this.#events.flushLastUsed()
       const freed = await eviction.makeRoom(this.store, {
-        needed: Math.max(needed, RESERVE_BYTES),
+        needed,
         of,
         pinnedByHelia: this.pinnedByHelia,
         signal,

@@ -126,6 +126,9 @@ export const RETRIEVE_TIMEOUT_MS = 20_000
 export const ROOM_TRIES = 16
 export const ROOM_WAIT_MS = 50
 
+/** Times that a writer finds that another one was making room, and tries again, before that counts as a try of its own. */
+export const ROOM_TURNS = 100
+
 /** Bytes laid by in the catalog, given up so that a full disk allows a deletion. */
 export const RESERVE_BYTES: number = 256 * 1024
 

@@ -89,6 +89,8 @@ async function pinKnown(operation: Operation, cid: string, options: Cancellable 
 async function pinFound(operation: Operation, found: Found, options: Cancellable & { holder?: string }): Promise<true | null> {
   const { core, signal } = operation
   const { content, parsed, cid: root, nodes } = found
+  // What is about to be kept is not what room is made of.
+  operation.touch(root)
   if (!content.isFetched && (await pinKnown(operation, root.toString(), options))) return true
   const writer = await content.openWriter()
   let bytes = 0

@@ -24,6 +24,8 @@ async function read<T>(
   work: (found: Found) => Promise<{ answer: T; whole: boolean }>,
 ): Promise<T | null> {
   return withFound(operation, path, options, async (found) => {
+    // At the beginning too: what is being read is not what room is made of.
+    operation.touch(found.parsed.cid)
     const { answer, whole } = await work(found)
     await found.content.keep(found.cid, found.nodes, whole)
     operation.touch(found.parsed.cid)
@@ -125,7 +127,7 @@ export async function blob(
     type.catch(() => undefined)
     // Where its leaves are all needed where they were, they are here, and nothing else of it is asked for.
     const whole = options.verify === true ? undefined : await wholeInPacks(operation.core.store, cid)
-    const known = whole && (await lazyBlob(whole, await type, nothingElse))
+    const known = whole && (await lazyBlob(whole, type, nothingElse))
     if (known !== undefined) {
       options.onProgress?.({ bytes: known.size, total: known.size, phase: 'retrieve' })
       return { answer: known, whole: true }
@@ -141,7 +143,7 @@ export async function blob(
       }
       const packed = await packedParts(operation.core.store, file, reading.signal)
       const readElse = (from?: number, to?: number, as = ''): Promise<Blob> => readBlob(content, file, as, reading, from, to)
-      const answer = packed && (await lazyBlob(packed, await type, readElse))
+      const answer = packed && (await lazyBlob(packed, type, readElse))
       if (answer === undefined) return { answer: await readElse(undefined, undefined, await type), whole: true }
       reading.onProgress?.(file.size)
       return { answer, whole: true }
@@ -156,12 +158,12 @@ function nothingElse(): Promise<never> {
 /** Nothing is read but what lies in no pack. undefined where a pack was removed or rewritten since it was looked up. */
 async function lazyBlob(
   packed: PackedParts,
-  type: string,
+  type: Promise<string>,
   readElse: (from: number, to: number) => Promise<Blob>,
 ): Promise<Blob | undefined> {
   try {
     const { parts, locks } = await packed.open(readElse)
-    const answer = new Blob(parts, { type })
+    const answer = new Blob(parts, { type: await type })
     noteLocks(answer, locks)
     return answer
   } catch (error) {

@@ -379,8 +379,10 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     if (this.#used.size === 0) return
     const times = new Map(this.#used)
     this.#used.clear()
-    // A catalog that can't be written loses times of use and nothing else.
-    await writeLastUsed(core.catalog, times).catch(() => undefined)
+    // Where the catalog can't be written, they are kept for the next time.
+    await writeLastUsed(core.catalog, times).catch(() => {
+      for (const [cid, time] of times) if (!this.#used.has(cid)) this.#used.set(cid, time)
+    })
   }
 
   #emit<K extends keyof StorageEvents>(type: K, detail: StorageEvents[K] extends CustomEvent<infer D> ? D : never): void {

@@ -1,14 +1,15 @@
 // Making room: what was used least recently and no pin holds is given up, as much of it as is needed and no more.
 import type { Catalog } from '../catalog/catalog.ts'
 import type { CatalogChange } from '../catalog/commit.ts'
-import { keyRange, result } from '../catalog/database.ts'
+import { pagesOf, result } from '../catalog/database.ts'
 import { endImplicitEntries, endUnused } from '../catalog/entries.ts'
 import { entriesIn } from '../catalog/entry-rows.ts'
 import type { Owner, PackRow, Place } from '../catalog/schema.ts'
+import { RESERVE_BYTES } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { sweepPacks } from './pack-sweep.ts'
-import { endDead, runRemoval, unneeded, type PinnedByHelia } from './removal.ts'
+import { endDead, recountUsage, runRemoval, unneeded, type PinnedByHelia } from './removal.ts'
 
 export interface Evicted {
   cid: string
@@ -60,39 +61,34 @@ interface Plan {
 }
 
 /**
- * Frees what nobody needs and, where that is nothing, evicts. Answers the bytes that became free: 0 where nothing can be given up, or not enough of it,
- * and then nothing is. Content that was used or pinned meanwhile stays.
+ * Frees what nobody needs and, where that is nothing, evicts. Answers the bytes that became free, as far as they are known: 0 where nothing can be given
+ * up, or not enough of it, and then nothing is. Content that was used or pinned meanwhile stays.
  */
 export async function makeRoom(store: LocalBlockstore, eviction: Eviction): Promise<number> {
-  const { of, signal } = eviction
-  const before = await occupied(store.catalog, of)
-  await freeUnneeded(store, eviction)
-  const freed = before - (await occupied(store.catalog, of))
-  if (freed > 0) return freed
-  const plan = await planned(store, eviction)
-  if (plan === undefined) return 0
-  for (let from = 0; from < plan.chosen.length; from += CONTENTS_TOGETHER) {
-    signal.throwIfAborted()
-    await evict(store, plan.chosen.slice(from, from + CONTENTS_TOGETHER), eviction)
+  const unneededBytes = await freeUnneeded(store, eviction)
+  if (unneededBytes > 0) return unneededBytes
+  const chosen = await planned(store, eviction)
+  let freed = 0
+  for (let from = 0; from < chosen.length; from += CONTENTS_TOGETHER) {
+    eviction.signal.throwIfAborted()
+    freed += await evict(store, chosen.slice(from, from + CONTENTS_TOGETHER), eviction)
   }
-  return Math.max(0, before - (await occupied(store.catalog, of)))
+  return freed
 }
 
-async function occupied(catalog: Catalog, of: Eviction['of']): Promise<number> {
-  const { bytes, deadBytes } = await catalog.usage()
-  return of === 'disk' ? bytes + deadBytes : bytes
-}
-
-/** As gc(): what dead writers and deletions left, what pins made and hold no more, and packs in which nothing is needed. */
-async function freeUnneeded(store: LocalBlockstore, { pinnedByHelia, signal, onChanges }: Eviction): Promise<void> {
+/** As gc(): what dead writers and deletions left, what pins made and hold no more, and packs in which nothing is needed. Answers bytes. */
+async function freeUnneeded(store: LocalBlockstore, { of, pinnedByHelia, signal, onChanges }: Eviction): Promise<number> {
   onChanges((await endImplicitEntries(store.catalog)).changes)
-  const { removals } = await endDead(store, Date.now())
-  for (const id of removals) await runRemoval(store, id, { pinnedByHelia, signal })
-  if (store.packs !== undefined) await sweepPacks(store, store.packs, { measure: false })
+  const { removals, uncounted } = await endDead(store, Date.now())
+  let freed = 0
+  for (const id of removals) freed += (await runRemoval(store, id, { pinnedByHelia, signal })).bytes
+  if (uncounted) await recountUsage(store)
+  const swept = store.packs === undefined ? 0 : await sweepPacks(store, store.packs, { measure: false })
+  return of === 'disk' ? freed + swept : freed
 }
 
-/** Those used least recently until what they would free is enough; undefined where it is not. */
-async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Plan | undefined> {
+/** Those used least recently until what they would free is enough; none where it is not. */
+async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Chosen[]> {
   const plan: Plan = {
     owners: new Set(),
     contents: new Set(),
@@ -102,7 +98,11 @@ async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Plan
     chosen: [],
     places: new Map(),
   }
-  const { needed } = eviction
+  // What would free nothing, since others need it or it lies in packs that stay, stays.
+  const frees = (block: BlockKey): boolean => plan.free.has(block) && (eviction.of === 'kept' || isEmptied(plan, block))
+  const chosen = (): Chosen[] => plan.chosen.filter(({ blocks }) => blocks.some(frees))
+  // Of a disk rather too much than too little, if there is as much: what a transaction takes of it is not told.
+  const wanted = eviction.of === 'disk' ? Math.max(eviction.needed, RESERVE_BYTES) : eviction.needed
   const candidates = await candidatesOf(store.catalog)
   for (let from = 0; from < candidates.length;) {
     eviction.signal.throwIfAborted()
@@ -114,15 +114,11 @@ async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Plan
       if (candidate === undefined) break
       some.push(candidate)
       most += candidate.size
-    } while (most + (candidates[from]?.size ?? 0) < needed && some.length < CONTENTS_TOGETHER)
+    } while (most + (candidates[from]?.size ?? 0) < wanted && some.length < CONTENTS_TOGETHER)
     await weigh(store, some, plan, eviction)
-    if (plan.freedBytes < needed) continue
-    // What would free nothing, since others need it or it lies in packs that stay, stays.
-    const frees = (block: BlockKey): boolean => plan.free.has(block) && (eviction.of === 'kept' || isEmptied(plan, block))
-    plan.chosen = plan.chosen.filter(({ blocks }) => blocks.some(frees))
-    return plan
+    if (plan.freedBytes >= wanted) return chosen()
   }
-  return undefined
+  return plan.freedBytes >= eviction.needed ? chosen() : []
 }
 
 function isEmptied({ places, packs }: Plan, block: BlockKey): boolean {
@@ -152,11 +148,8 @@ async function weigh(store: LocalBlockstore, candidates: readonly Candidate[], p
   plan.chosen.push(...chosen)
   const { here, rows } = await store.lookUp([...sizes.keys()].filter((block) => !plan.free.has(block)))
   const free = new Set(await unneeded(store, [...here], { pinnedByHelia, owners: plan.owners, contents: plan.contents }))
-  await readPacks(
-    catalog,
-    plan,
-    [...free].flatMap((block) => rows.get(block)?.pack ?? []),
-  )
+  const packs = [...free].flatMap((block) => rows.get(block)?.pack ?? [])
+  if (of === 'disk') await readPacks(store, plan, packs)
   for (const content of chosen) {
     for (const block of content.blocks) {
       if (!free.has(block) || plan.free.has(block)) continue
@@ -177,13 +170,20 @@ async function weigh(store: LocalBlockstore, candidates: readonly Candidate[], p
   }
 }
 
-async function readPacks(catalog: Catalog, { packs }: Plan, ids: readonly string[]): Promise<void> {
+/** One that somebody holds, by a Blob say, gives nothing back however little of it is needed: it is left out. */
+async function readPacks(store: LocalBlockstore, { packs }: Plan, ids: readonly string[]): Promise<void> {
   const unknown = [...new Set(ids)].filter((pack) => !packs.has(pack))
   if (unknown.length === 0) return
-  await catalog.read(['packs'], async (tx) => {
-    const rows = await Promise.all(unknown.map((pack) => result<PackRow | undefined>(tx.objectStore('packs').get(pack))))
-    for (const row of rows) if (row !== undefined) packs.set(row.id, row)
-  })
+  await store.packs?.letGo(unknown)
+  const rows = await store.catalog.read(['packs'], (tx) =>
+    Promise.all(unknown.map((pack) => result<PackRow | undefined>(tx.objectStore('packs').get(pack)))),
+  )
+  for (const row of rows) {
+    if (row === undefined) continue
+    const lock = await store.locks.holdPack(row.id, 'exclusive', { ifAvailable: true })
+    packs.set(row.id, lock === undefined ? { ...row, live: Number.POSITIVE_INFINITY } : row)
+    await lock?.release()
+  }
 }
 
 /** Contents that no pin holds, those used least recently first. */
@@ -191,10 +191,7 @@ async function candidatesOf(catalog: Catalog): Promise<Candidate[]> {
   return catalog.read(['owners'], async (tx) => {
     const found = new Map<string, Candidate>()
     const pinned = new Set<string>()
-    const owners = tx.objectStore('owners')
-    let after = ''
-    for (;;) {
-      const page = await result<Owner[]>(owners.getAll(keyRange(tx, after, [], true), 256))
+    for await (const page of pagesOf<Owner>(tx.objectStore('owners'), ({ id }) => id)) {
       for (const owner of page) {
         if (owner.kind === 'pin') pinned.add(owner.pinned)
         if (owner.kind !== 'entry') continue
@@ -205,24 +202,23 @@ async function candidatesOf(catalog: Catalog): Promise<Candidate[]> {
           found.set(cid, candidate)
         }
       }
-      const last = page.at(-1)
-      if (last === undefined) break
-      after = last.id
     }
     return [...found.values()].filter(({ cid }) => !pinned.has(cid)).toSorted((a, b) => a.lastUsed - b.lastUsed)
   })
 }
 
-/** Ends the entries of some contents and frees what they alone needed. */
-async function evict(store: LocalBlockstore, chosen: readonly Chosen[], eviction: Eviction): Promise<void> {
+/** Ends the entries of some contents and frees what they alone needed. Answers bytes. */
+async function evict(store: LocalBlockstore, chosen: readonly Chosen[], eviction: Eviction): Promise<number> {
   const { pinnedByHelia, onChanges, onEvicted } = eviction
   const { ended, changes } = await endUnused(store.catalog, chosen)
   onChanges([...changes.values()].flat())
-  // Not ended by the signal: what was begun is finished.
-  for (const id of ended) await runRemoval(store, id, { pinnedByHelia })
   onEvicted(
     chosen.flatMap(({ cid, bytes }) =>
       (changes.get(cid) ?? []).map(({ filename }, index) => ({ cid, filename, bytes: index === 0 ? bytes : 0 })),
     ),
   )
+  // Not ended by the signal: what was begun is finished.
+  let freed = 0
+  for (const id of ended) freed += (await runRemoval(store, id, { pinnedByHelia })).bytes
+  return freed
 }

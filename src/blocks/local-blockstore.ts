@@ -1,12 +1,12 @@
 // The blocks on this machine: read and checked here, written by a Writer, freed by a removal.
 import type { CID } from 'multiformats/cid'
 import type { Catalog } from '../catalog/catalog.ts'
-import { maxBytesReached } from '../catalog/commit.ts'
+import { MaxBytesReached } from '../catalog/commit.ts'
 import type { Locks } from '../catalog/locks.ts'
 import { arePacked, examinePlaces } from '../catalog/pack-rows.ts'
 import type { Place } from '../catalog/schema.ts'
 import { IntegrityError, NotSupportedError, QuotaError } from '../errors.ts'
-import { RECORDS_READ_BESIDE, ROOM_TRIES, ROOM_WAIT_MS } from '../limits.ts'
+import { RECORDS_READ_BESIDE, ROOM_TRIES, ROOM_TURNS, ROOM_WAIT_MS } from '../limits.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockOptions, BlockSource } from './blocks.ts'
@@ -35,7 +35,7 @@ export interface LocalBlockstoreInit {
   onDamaged: (cid: CID) => void
   /** Bytes of blocks that may be kept, by the catalog's count. */
   maxBytes: number | undefined
-  /** Makes room for so many bytes, of those that count; answers how many became free. */
+  /** Makes room for so many bytes, of those that count; answers how many became free, undefined where another one made room meanwhile. */
   makeRoom: (needed: number, of: 'disk' | 'kept', signal: AbortSignal | undefined) => Promise<number | undefined>
 }
 
@@ -71,25 +71,29 @@ export class LocalBlockstore implements BlockSource {
    * @throws QuotaError where not enough can be given up
    */
   async withRoom<T>(bytes: number, work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
-    let hasFreed = false
-    for (let tries = 0; ;) {
+    let [tries, turns, hasFreed] = [0, 0, false]
+    for (;;) {
       try {
         return await work()
       } catch (error) {
         if (!(error instanceof QuotaError) || tries >= ROOM_TRIES) throw error
         signal?.throwIfAborted()
-        const { needed = bytes, available } = error
-        const isOurs = available !== undefined
+        const isOurs = error instanceof MaxBytesReached
+        const { needed = bytes } = error
         // No giving up makes room for what is larger than all that may be kept.
         if (isOurs && needed > (this.maxBytes ?? 0)) throw error
         // Browsers free lazily: before more is given up, what was may become free.
-        const freed = isOurs || tries % 2 === 0 ? await this.#makeRoom(needed - (available ?? 0), isOurs ? 'kept' : 'disk', signal) : 0
-        hasFreed ||= freed !== 0
+        const freed = isOurs
+          ? await this.#makeRoom(error.missing, 'kept', signal)
+          : tries % 2 === 0
+            ? await this.#makeRoom(needed, 'disk', signal)
+            : 0
         // Another one made room meanwhile: that is no try of this one's.
-        if (freed === undefined) continue
-        if (!hasFreed || (isOurs && freed === 0)) throw error
+        if (freed === undefined && turns++ < ROOM_TURNS) continue
         tries++
-        if (freed === 0) await new Promise((resolve) => setTimeout(resolve, ROOM_WAIT_MS * tries))
+        if (freed !== undefined && freed > 0) hasFreed = true
+        else if (isOurs || !hasFreed) throw error
+        else await new Promise((resolve) => setTimeout(resolve, ROOM_WAIT_MS * tries))
       }
     }
   }
@@ -98,8 +102,8 @@ export class LocalBlockstore implements BlockSource {
   checkMaxBytes(usedBytes: number, bytes: number, whole: number): void {
     const { maxBytes } = this
     if (maxBytes === undefined) return
-    if (whole > maxBytes) throw maxBytesReached(maxBytes, usedBytes, whole)
-    if (usedBytes + bytes > maxBytes) throw maxBytesReached(maxBytes, usedBytes, bytes)
+    if (whole > maxBytes) throw new MaxBytesReached(maxBytes, usedBytes, whole)
+    if (usedBytes + bytes > maxBytes) throw new MaxBytesReached(maxBytes, usedBytes, bytes)
   }
 
   /** The workers that write packs; undefined where leaves go into records. @throws NotSupportedError where they may not, and there are no packs */

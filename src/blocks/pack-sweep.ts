@@ -10,14 +10,14 @@ import type { LocalBlockstore } from './local-blockstore.ts'
 import type { PackStore } from './pack-store.ts'
 
 /**
- * Where the folder can't be read nothing is known, and nothing is touched. `measure`: files are looked at for their size too, which takes time for each
+ * Answers the bytes of files that were removed. Where the folder can't be read nothing is known, and nothing is touched. `measure`: files are looked at for their size too, which takes time for each
  * of them.
  */
-export async function sweepPacks(store: LocalBlockstore, packs: PackStore, { measure }: { measure: boolean }): Promise<void> {
+export async function sweepPacks(store: LocalBlockstore, packs: PackStore, { measure }: { measure: boolean }): Promise<number> {
   const before = await packsOf(store.catalog)
   // Must be listed before the catalog is read: a file made meanwhile has an owner by then.
   const names = await packs.directory.names().catch(() => undefined)
-  if (names === undefined) return
+  if (names === undefined) return 0
   const { rows, orphans } = await store.catalog.read(['packs', 'owners'], async (tx) => {
     const all = await result<PackRow[]>(tx.objectStore('packs').getAll())
     const known = new Set(all.map((row) => row.id))
@@ -26,14 +26,27 @@ export async function sweepPacks(store: LocalBlockstore, packs: PackStore, { mea
     // One whose writer became a removal was left by it: whoever aborts removes its files before.
     return { rows: all, orphans: unknown.filter((_, index) => owners[index] === undefined || owners[index].kind === 'removal') }
   })
-  for (const name of orphans) await packs.removeFile(name)
+  let bytes = 0
+  for (const name of orphans) {
+    const size = await sizeOf(packs, name)
+    if (await packs.removeFile(name)) bytes += size
+  }
   const files = new Set(names)
   const wasThere = new Set(before.map((row) => row.id))
   for (const row of rows) {
     if (!wasThere.has(row.id) || row.live === 0) continue
     if (!files.has(row.id) || (measure && (await isShort(packs, row)))) await dropPack(store, row.id)
   }
-  await packs.removeEmptied(rows.filter((row) => row.live === 0).map((row) => row.id))
+  const emptied = rows.filter((row) => row.live === 0)
+  const held = new Set(await packs.removeEmptied(emptied.map((row) => row.id)))
+  return emptied.reduce((sum, row) => sum + (held.has(row.id) ? 0 : row.bytes), bytes)
+}
+
+function sizeOf(packs: PackStore, name: string): Promise<number> {
+  return packs.directory.file(name).then(
+    (file) => file.size,
+    () => 0,
+  )
 }
 
 /** A pack is named after the writer that made it. */

@@ -220,7 +220,7 @@ export class PackedLeaves implements LeafSink {
 
   async #create(lanes: Lanes): Promise<OpenPack> {
     const id = await this.#owner.newPack()
-    await lanes.create(id)
+    await this.#owner.withRoom(0, () => lanes.create(id))
     return { id, bytes: 0, flushedBytes: 0, places: [], flushing: Promise.resolve() }
   }
 

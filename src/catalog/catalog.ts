@@ -3,7 +3,7 @@ import type { BlockKey } from '../blocks/blocks.ts'
 import { DatabaseError, QuotaError } from '../errors.ts'
 import { RESERVE_BYTES } from '../limits.ts'
 import { commitIn, type Commit, type Committed } from './commit.ts'
-import { Database, keyRange, keysAmong, result, type DatabaseLoss } from './database.ts'
+import { Database, keyRange, keysAmong, pagesOf, result, type DatabaseLoss } from './database.ts'
 import { entriesIn, entriesOfContent } from './entry-rows.ts'
 import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
@@ -237,21 +237,14 @@ export class Catalog {
   namedSizes(): Promise<Map<BlockKey, number>> {
     return this.read(['owners', 'references', 'foreign'], async (tx) => {
       const sizes = new Map<BlockKey, number>()
-      const owners = tx.objectStore('owners')
-      for (let page = await result<Owner[]>(owners.getAll(null, 256)); page.length > 0;) {
+      for await (const page of pagesOf<Owner>(tx.objectStore('owners'), ({ id }) => id)) {
         const entries = page.flatMap((owner) => (owner.kind === 'entry' ? entriesIn(owner) : []))
         for (const { node, own } of entries.flatMap((entry) => referenceOfRaw(entry) ?? [])) sizes.set(node, own)
-        const last = page.at(-1)
-        page = last === undefined ? [] : await result<Owner[]>(owners.getAll(keyRange(tx, last.id, [], true), 256))
       }
-      const references = tx.objectStore('references')
-      for (let page = await result<Reference[]>(references.getAll(null, 256)); page.length > 0;) {
+      for await (const page of pagesOf<Reference>(tx.objectStore('references'), ({ owner, node }) => [owner, node])) {
         for (const { blocks, sizes: lengths } of page) {
           blocks.forEach((key, index) => sizes.set(key, Math.max(sizes.get(key) ?? -1, lengths[index] ?? -1)))
         }
-        const last = page.at(-1)
-        const behind = last === undefined ? null : keyRange(tx, [last.owner, last.node], [[]], true)
-        page = await result<Reference[]>(references.getAll(behind, 256))
       }
       for (const key of await result(tx.objectStore('foreign').getAllKeys())) sizes.delete(key as BlockKey)
       return sizes

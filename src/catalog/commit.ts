@@ -96,7 +96,7 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
   await addPinnedBytes(tx, usage.pinnedBytes)
   if (commit.maxBytes !== undefined) {
     const all = (await usageIn(tx)).bytes
-    if (all > commit.maxBytes) throw maxBytesReached(commit.maxBytes, all - bytes, bytes)
+    if (all > commit.maxBytes) throw new MaxBytesReached(commit.maxBytes, all - bytes, bytes)
   }
   return { changes, leftovers, ...placed }
 }
@@ -223,10 +223,15 @@ function withoutRepeats(contents: readonly KeptContent[]): KeptContent[] {
 }
 
 /** More than `maxBytes` would be kept. */
-export function maxBytesReached(maxBytes: number, usedBytes: number, needed: number): QuotaError {
-  const available = Math.max(0, maxBytes - usedBytes)
-  return new QuotaError(
-    `${needed} bytes more are too many: this storage keeps ${maxBytes} (option 'maxBytes'), ${usedBytes} are there, and what is pinned stays; delete or unpin something, or allow more`,
-    { needed, available },
-  )
+export class MaxBytesReached extends QuotaError {
+  /** Bytes that must go so that those which are needed can stay. */
+  readonly missing: number
+
+  constructor(maxBytes: number, usedBytes: number, needed: number) {
+    super(
+      `${needed} bytes more are too many: this storage keeps ${maxBytes} (option 'maxBytes'), ${usedBytes} are there, and what is pinned stays; delete or unpin something, or allow more`,
+      { needed, available: Math.max(0, maxBytes - usedBytes) },
+    )
+    this.missing = usedBytes + needed - maxBytes
+  }
 }

@@ -2,6 +2,8 @@
 import { ClosedError, DatabaseError, QuotaError, StorageError } from '../errors.ts'
 import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS, KEYS_READ_FACTOR, KEYS_READ_MIN, MARKS_READ_WHOLE } from '../limits.ts'
 
+const PAGE_ROWS = 256
+
 /** 'upgraded' costs nothing: the database is opened again at the next use. */
 export type DatabaseLoss = 'deleted' | 'terminated' | 'upgraded'
 
@@ -44,6 +46,17 @@ export async function keysAmong<K extends string>(
   }
   const found = await Promise.all(keys.map(async (key) => (await result(store.getKey(key))) !== undefined))
   return new Set(keys.filter((_, index) => found[index] === true))
+}
+
+/** All rows of a store in the order of their keys, some at a time. */
+export async function* pagesOf<T>(store: IDBObjectStore, keyOf: (row: T) => unknown): AsyncGenerator<T[], void, undefined> {
+  for (let range: IDBKeyRange | null = null; ;) {
+    const page: T[] = await result<T[]>(store.getAll(range, PAGE_ROWS))
+    const last = page.at(-1)
+    if (last === undefined) return
+    yield page
+    range = keyRange(store.transaction, keyOf(last), [[]], true)
+  }
 }
 
 /** Adds a value unless its key, or one in a unique index, is there: one request where a look-up first would take two. */

@@ -137,7 +137,7 @@ export async function endPin(catalog: Catalog, cid: string, holder: string): Pro
 
 /** Ends the entries that a pin made and that no pin holds any more. */
 export async function endImplicitEntries(catalog: Catalog): Promise<{ ended: string[]; changes: CatalogChange[] }> {
-  return catalog.write(['owners', 'references'], async (tx) => {
+  return catalog.writeToFree(['owners', 'references'], async (tx) => {
     const owners = tx.objectStore('owners')
     const ended: string[] = []
     const changes: CatalogChange[] = []

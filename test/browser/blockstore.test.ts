@@ -5,7 +5,7 @@ import { Core } from '../../src/core.ts'
 import { IPFSKitStorage } from '../../src/index.ts'
 import { openSession, type SessionBlockstore } from '../../src/network/helia-view.ts'
 import { resolveOptions } from '../../src/options.ts'
-import { freshName } from './support/stores.ts'
+import { freshName, UNHEARD } from './support/stores.ts'
 
 const closers = new Map<SessionBlockstore, () => Promise<void>>()
 
@@ -13,15 +13,7 @@ describe("Helia's view", () => {
   interfaceBlockstoreTests({
     async setup() {
       const name = freshName()
-      const quiet = {
-        onChange: () => undefined,
-        onDamaged: () => undefined,
-        onLost: () => undefined,
-        onFreed: () => undefined,
-        onEvicted: () => undefined,
-        flushLastUsed: async () => undefined,
-      }
-      const core = await Core.open(resolveOptions({ cacheDir: name, forceFallback: true }), quiet)
+      const core = await Core.open(resolveOptions({ cacheDir: name, forceFallback: true }), UNHEARD)
       const view = await openSession(core.store, core.pinnedByHelia)
       closers.set(view, async () => {
         await view.close()

@@ -106,6 +106,26 @@ describe('maxBytes', () => {
     expect(evicted).toEqual([])
   })
 
+  it('may be little', async () => {
+    const storage = localStorageOf({ config: { maxBytes: 200_000 } })
+    await storage.store(fresh(150_000), { filename: 'a' })
+    await storage.store(fresh(150_000), { filename: 'b' })
+    expect(await names(storage)).toEqual(['b'])
+  })
+
+  it('takes nothing where what is pinned is too much by itself', async () => {
+    const name = freshName()
+    const before = localStorageOf({ cacheDir: name })
+    for (const filename of ['a', 'b', 'c']) await before.store(fresh(SIZE), { filename, pin: true })
+    await before.store(fresh(MIB), { filename: 'd' })
+    await before.close()
+    const storage = localStorageOf({ cacheDir: name, config: { maxBytes: ROOM_FOR_TWO } })
+    const evicted = heard(storage, 'evicted')
+    await expect(storage.store(fresh(MIB), { filename: 'e' })).rejects.toThrow(QuotaError)
+    expect(await names(storage)).toEqual(['a', 'b', 'c', 'd'])
+    expect(evicted).toEqual([])
+  })
+
   it('counts what several share once, and what others need stays with them', async () => {
     const storage = localStorageOf({ config: { maxBytes: 2 * ROOM_FOR_TWO } })
     const evicted = heard(storage, 'evicted')

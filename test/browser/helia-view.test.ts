@@ -8,7 +8,7 @@ import { IPFSKitStorage } from '../../src/index.ts'
 import { openSession, type SessionBlockstore } from '../../src/network/helia-view.ts'
 import { resolveOptions } from '../../src/options.ts'
 import { bytesOf, gatherAll } from './support/outside.ts'
-import { closeAll, countAll, freshName, localStorageOf, NOTHING } from './support/stores.ts'
+import { closeAll, countAll, freshName, localStorageOf, NOTHING, UNHEARD } from './support/stores.ts'
 
 interface Opened {
   core: Core
@@ -19,15 +19,7 @@ interface Opened {
 const opened: Opened[] = []
 
 async function open(name = freshName()): Promise<Opened> {
-  const quiet = {
-    onChange: () => undefined,
-    onDamaged: () => undefined,
-    onLost: () => undefined,
-    onFreed: () => undefined,
-    onEvicted: () => undefined,
-    flushLastUsed: async () => undefined,
-  }
-  const core = await Core.open(resolveOptions({ cacheDir: name, forceFallback: true }), quiet)
+  const core = await Core.open(resolveOptions({ cacheDir: name, forceFallback: true }), UNHEARD)
   const one = { core, view: await openSession(core.store, core.pinnedByHelia), name }
   opened.push(one)
   return one

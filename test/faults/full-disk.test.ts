@@ -14,6 +14,7 @@ interface Tab {
   storage: IPFSKitStorage
   bytes: (mebibytes: number, seed: number) => Uint8Array<ArrayBuffer>
   evicted: { filename: string; bytes: number }[]
+  held: (Blob | null)[]
 }
 
 let app: App
@@ -49,15 +50,6 @@ async function open(tier: 'records' | 'packs', quotaMiB: number): Promise<void> 
     own.storage = await new own.kit.IPFSKitStorage({ cacheDir: 'full', forceFallback: true, config: { tier } }).ready()
     own.evicted = []
     own.storage.addEventListener('evicted', ({ detail }) => own.evicted.push(detail))
-    own.bytes = (mebibytes, seed) => {
-      const words = new Uint32Array(mebibytes * 262_144)
-      let state = Math.imul(seed, 0x9e3779b1)
-      for (let index = 0; index < words.length; index++) {
-        state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
-        words[index] = state
-      }
-      return new Uint8Array(words.buffer)
-    }
   }, tier)
 }
 
@@ -124,6 +116,27 @@ describe.each(['records', 'packs'] as const)('a full disk, on %s,', (tier) => {
     expect(await listed()).toEqual(
       ['1', '2', '3', '4', '5', '6', '7', '8'].filter((name) => !gone.includes(name)).map((name) => `${name} whole`),
     )
+    expect(await damaged()).toEqual([])
+  })
+
+  it.runIf(tier === 'packs')('takes nothing whose bytes would not come back, since a Blob holds them', async () => {
+    await open(tier, 400)
+    expect(await store(40, 1, true)).toBeUndefined()
+    for (const seed of [2, 3, 4, 5, 6, 7]) expect(await store(40, seed)).toBeUndefined()
+    await tab.evaluate(async () => {
+      const own = globalThis as unknown as Tab
+      own.held = []
+      for (const { cid, filename } of await own.storage.listFiles())
+        if (['2', '3'].includes(filename)) own.held.push(await own.storage.blob(cid))
+      // Used later than these.
+      for (const { cid, filename } of await own.storage.listFiles()) {
+        if (!['1', '2', '3'].includes(filename)) await own.storage.retrieve(cid, { length: 1 })
+      }
+    })
+    expect(await store(LARGE, 8)).toBeUndefined()
+    const gone = await evicted()
+    expect(gone).not.toContain('2')
+    expect(gone).not.toContain('3')
     expect(await damaged()).toEqual([])
   })
 })

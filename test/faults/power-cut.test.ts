@@ -39,15 +39,6 @@ async function open(page: Page, tier: 'records' | 'packs'): Promise<void> {
     async ([cacheDir, tier]) => {
       const own = globalThis as unknown as Tab
       own.storage = await new own.kit.IPFSKitStorage({ cacheDir, forceFallback: true, config: { tier } }).ready()
-      own.bytes = (mebibytes, seed) => {
-        const words = new Uint32Array(mebibytes * 262_144)
-        let state = Math.imul(seed, 0x9e3779b1)
-        for (let index = 0; index < words.length; index++) {
-          state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
-          words[index] = state
-        }
-        return new Uint8Array(words.buffer)
-      }
     },
     [NAME, tier] as const,
   )

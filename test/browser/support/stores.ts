@@ -1,9 +1,20 @@
 // Looks into the databases and packs of a storage from outside: what is counted here is what lies there, whatever the storage says of itself.
 import { expect, inject, vi } from 'vitest'
+import type { CoreEvents } from '../../../src/core.ts'
 import { IPFSKitStorage, type StorageOptions } from '../../../src/index.ts'
 
 /** Where the storages of this run keep the leaves of large files. */
 export const TIER: 'records' | 'packs' = inject('tier')
+
+/** For a core without a front. */
+export const UNHEARD: CoreEvents = {
+  onChange: () => undefined,
+  onDamaged: () => undefined,
+  onLost: () => undefined,
+  onFreed: () => undefined,
+  onEvicted: () => undefined,
+  flushLastUsed: () => Promise.resolve(),
+}
 
 const LET_GO_TIMEOUT_MS = 20_000
 

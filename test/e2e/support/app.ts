@@ -84,6 +84,16 @@ export async function serveApp(scripts: Record<string, string> = {}): Promise<Se
     import * as kit from '/stdin.js'
     globalThis.kit = kit
     globalThis.load = (script) => import(script)
+    // Incompressible, and the same for a seed.
+    globalThis.bytes = (mebibytes, seed) => {
+      const words = new Uint32Array(mebibytes * 262144)
+      let state = Math.imul(seed, 0x9e3779b1)
+      for (let index = 0; index < words.length; index++) {
+        state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
+        words[index] = state
+      }
+      return new Uint8Array(words.buffer)
+    }
   </script>`
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
