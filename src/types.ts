@@ -90,7 +90,7 @@ export interface StorageConfig {
   blocksDatabase?: string
   /**
    * Upper bound on bytes of different blocks that are kept, a whole number of at least 1. What is new makes room: content that was used least recently
-   * and that no pin holds goes, with its events, as much as is needed. Where that is not enough: QuotaError. Default: what the browser allows.
+   * and that no pin holds goes, with its events, as much as is needed. Where that is not enough, or there are no Web Locks: QuotaError. Default: what the browser allows.
    */
   maxBytes?: number
 }

@@ -5,7 +5,7 @@ import { pagesOf, result } from '../catalog/database.ts'
 import { endImplicitEntries, endUnused } from '../catalog/entries.ts'
 import { entriesIn } from '../catalog/entry-rows.ts'
 import type { Owner, PackRow, Place } from '../catalog/schema.ts'
-import { RESERVE_BYTES } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, RESERVE_BYTES } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { sweepPacks } from './pack-sweep.ts'
@@ -31,6 +31,10 @@ export interface Eviction {
   onEvicted: (evicted: Evicted[]) => void
 }
 
+/** A content is not given up for less than so many bytes, unless it is for this share of it. */
+const LEAST_GAIN_BYTES: number = CHUNK_SIZE_BYTES
+const LEAST_GAIN = 16
+
 /** Contents that end in one transaction. */
 const CONTENTS_TOGETHER = 64
 
@@ -42,9 +46,10 @@ interface Candidate {
   lastUsed: number
 }
 
-/** A content that goes, and the bytes that go with it. */
+/** A content that goes, the bytes of all its blocks, and those that go with it. */
 interface Chosen extends Candidate {
   blocks: BlockKey[]
+  allBytes: number
   bytes: number
 }
 
@@ -52,7 +57,8 @@ interface Chosen extends Candidate {
 interface Plan {
   owners: Set<string>
   contents: Set<string>
-  free: Set<BlockKey>
+  /** With their bytes. */
+  free: Map<BlockKey, number>
   /** With what each would have left that is needed. */
   packs: Map<string, PackRow>
   freedBytes: number
@@ -92,15 +98,18 @@ async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Chos
   const plan: Plan = {
     owners: new Set(),
     contents: new Set(),
-    free: new Set(),
+    free: new Map(),
     packs: new Map(),
     freedBytes: 0,
     chosen: [],
     places: new Map(),
   }
-  // What would free nothing, since others need it or it lies in packs that stay, stays.
-  const frees = (block: BlockKey): boolean => plan.free.has(block) && (eviction.of === 'kept' || isEmptied(plan, block))
-  const chosen = (): Chosen[] => plan.chosen.filter(({ blocks }) => blocks.some(frees))
+  const comesBack = (block: BlockKey): boolean => eviction.of === 'kept' || isEmptied(plan, block)
+  const gainOf = ({ blocks }: Chosen): number =>
+    blocks.reduce((sum, block) => sum + (comesBack(block) ? (plan.free.get(block) ?? 0) : 0), 0)
+  // What would free next to nothing, since others need it or it lies in packs that stay, stays.
+  const chosen = (): Chosen[] =>
+    plan.chosen.filter((one) => gainOf(one) > 0 && gainOf(one) >= Math.min(LEAST_GAIN_BYTES, one.allBytes / LEAST_GAIN))
   // Of a disk rather too much than too little, if there is as much: what a transaction takes of it is not told.
   const wanted = eviction.of === 'disk' ? Math.max(eviction.needed, RESERVE_BYTES) : eviction.needed
   const candidates = await candidatesOf(store.catalog)
@@ -143,7 +152,8 @@ async function weigh(store: LocalBlockstore, candidates: readonly Candidate[], p
         sizes.set(block, Math.max(sizes.get(block) ?? 0, reference.sizes[at] ?? 0))
       })
     }
-    return { ...candidate, blocks: [...blocks], bytes: 0 }
+    const allBytes = [...blocks].reduce((sum, block) => sum + (sizes.get(block) ?? 0), 0)
+    return { ...candidate, blocks: [...blocks], allBytes, bytes: 0 }
   })
   plan.chosen.push(...chosen)
   const { here, rows } = await store.lookUp([...sizes.keys()].filter((block) => !plan.free.has(block)))
@@ -153,9 +163,9 @@ async function weigh(store: LocalBlockstore, candidates: readonly Candidate[], p
   for (const content of chosen) {
     for (const block of content.blocks) {
       if (!free.has(block) || plan.free.has(block)) continue
-      plan.free.add(block)
       const place = rows.get(block)
       const bytes = place?.length ?? sizes.get(block) ?? 0
+      plan.free.set(block, bytes)
       content.bytes += bytes
       if (place === undefined || of === 'kept') {
         plan.freedBytes += bytes
