@@ -28,6 +28,7 @@ export async function backendStatus({ core, options, helia, localWorks, usage }:
     usingFallback: !running,
     ...(running || reason === undefined ? {} : { fallbackReason: reason }),
     ...(running || helia?.fallbackDetail === undefined ? {} : { fallbackDetail: helia.fallbackDetail }),
+    ...(helia?.libp2p === undefined ? {} : { libp2p: helia.libp2p }),
     cacheDir: options.cacheDir,
     persisted: persisted ?? false,
     tier,

@@ -156,6 +156,8 @@ export interface BackendStatus {
   fallbackReason?: 'starting' | 'forced' | 'disabled' | 'helia-unavailable' | 'helia-failed' | 'offline'
   /** The error behind 'helia-unavailable' and 'helia-failed', as a person would read it. */
   fallbackDetail?: string
+  /** Where `config.ipfs.libp2p` is set: whether the node here talks to peers itself. One of an origin does; when it closes another takes over. */
+  libp2p?: boolean
   cacheDir: string
   persisted: boolean
   /** Where leaves of large files are written here. */

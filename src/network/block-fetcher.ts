@@ -6,7 +6,7 @@ import type { Bytes } from '../types.ts'
 import { follow, untilAborted } from './abort.ts'
 import { Answers, unavailable } from './answers.ts'
 import { fetchBlock } from './fetch.ts'
-import type { HeliaBackend, NodeSession } from './helia.ts'
+import { NodeReplacedError, type HeliaBackend, type NodeSession } from './helia.ts'
 
 export interface FetchOperation {
   /**
@@ -56,9 +56,15 @@ class Operation implements FetchOperation {
     const answers = new Answers(cid)
     const deadline = this.#deadline()
     try {
-      const bytes = await this.#ask(cid, answers, deadline)
-      if (bytes !== null) this.#onBlock()
-      return bytes
+      for (;;) {
+        try {
+          const bytes = await this.#ask(cid, answers, deadline)
+          if (bytes !== null) this.#onBlock()
+          return bytes
+        } catch (cause) {
+          if (!(cause instanceof NodeReplacedError)) throw cause
+        }
+      }
     } finally {
       this.#deadlines.delete(deadline)
       deadline.clear()
@@ -80,7 +86,8 @@ class Operation implements FetchOperation {
       return this.#judge(answers, session)
     } catch (cause) {
       if (cause === deadline.error) return this.#judge(answers, session, deadline.error)
-      if (cause === session?.signal.reason && !(cause instanceof ClosedError)) throw unavailable(cid, [cause as Error])
+      if (cause === session?.signal.reason && !(cause instanceof ClosedError || cause instanceof NodeReplacedError))
+        throw unavailable(cid, [cause as Error])
       throw cause
     } finally {
       for (const release of releases) release()

@@ -8,7 +8,7 @@ import type { LocalBlockstore } from '../blocks/local-blockstore.ts'
 import { blockKey } from '../blocks/records.ts'
 import { rawCid } from '../catalog/raw-blocks.ts'
 import { freeNamedBy, type PinnedByHelia } from '../blocks/removal.ts'
-import { newOwnerId } from '../catalog/owners.ts'
+import { newOwnerId, putReference } from '../catalog/owners.ts'
 import { result } from '../catalog/database.ts'
 import type { Held } from '../catalog/locks.ts'
 import { SIZE_UNKNOWN, type PendingOwner, type Reference } from '../catalog/schema.ts'
@@ -210,7 +210,7 @@ export class SessionBlockstore implements Blockstore {
       if (!this.#mayFree && keys.length > 0) {
         const id = newOwnerId()
         tx.objectStore('owners').put({ id, kind: 'removal', pending: 'removal', lastUsed: Date.now() } satisfies PendingOwner)
-        references.put({ owner: id, node: id, blocks: [...keys], sizes: keys.map(() => SIZE_UNKNOWN), own: 0 } satisfies Reference)
+        putReference(tx, { owner: id, node: id, blocks: [...keys], sizes: keys.map(() => SIZE_UNKNOWN), own: 0 })
       }
       for (const key of keys) {
         const names = (await result(references.index('blocks').getAllKeys(key))) as [string, string][]

@@ -5,13 +5,16 @@ import type { IpfsSettings } from '../options.ts'
 import type { HeliaNode } from '../types.ts'
 import { settlesWithin } from './abort.ts'
 import { HeliaMissingError, loadNode, messageOf } from './node.ts'
-import type { LoadNode, NodeStores, StartableNode } from './node.ts'
+import type { LoadNode, MakeNode, NodeStores, StartableNode } from './node.ts'
+import { PeerTurn } from './peer-turn.ts'
 
 export interface HeliaStatus {
   running: boolean
   fallbackReason?: 'starting' | 'helia-unavailable' | 'helia-failed' | 'offline'
   /** The error behind 'helia-unavailable' and 'helia-failed', as a person would read it. */
   fallbackDetail?: string
+  /** Whether the node talks to peers itself. Absent where that was not asked for. */
+  libp2p?: boolean
   /** Whether the last fetch reached anybody. Absent before the first. */
   lastContactOk?: boolean
 }
@@ -30,6 +33,18 @@ export interface NodeSession {
   signal: AbortSignal
 }
 
+/** What a session ends with when another node takes its place: whoever asked asks that one. */
+export class NodeReplacedError extends Error {
+  override readonly name = 'NodeReplacedError'
+}
+
+interface Made {
+  node: StartableNode
+  restartable: boolean
+  /** It talks to peers. */
+  libp2p: boolean
+}
+
 interface Failure {
   fallbackReason: 'helia-unavailable' | 'helia-failed'
   fallbackDetail: string
@@ -41,6 +56,8 @@ interface Failure {
  * A node that is ready only after `startTimeoutMs` is taken all the same: the status then leaves 'helia-failed'. Where the network goes
  * and comes back, the same node stops and starts again, so that whoever holds it goes on with it; with libp2p, whose services can't be
  * used twice, a new one is made over the same stores. After a failure the next attempt comes with the next `online` or `start()`.
+ *
+ * Where libp2p is asked for, one node an origin has it. The others do without until that one has ended.
  */
 export class HeliaBackend {
   readonly #init: HeliaBackendInit
@@ -53,7 +70,10 @@ export class HeliaBackend {
   #outages = 0
   #failure: Failure | undefined
   #stores: NodeStores | undefined
-  #made: { node: StartableNode; restartable: boolean } | undefined
+  #made: Made | undefined
+  readonly #turn = new PeerTurn()
+  /** This context may talk to peers, and its node does not. */
+  #hasTurnUnused = false
   /** Set while the node may be asked; aborted when it must be let go of. */
   #running: AbortController | undefined
   #lastContactOk: boolean | undefined
@@ -95,7 +115,10 @@ export class HeliaBackend {
   }
 
   status(): HeliaStatus {
-    const contact = this.#lastContactOk === undefined ? {} : { lastContactOk: this.#lastContactOk }
+    const contact = {
+      ...(this.#init.settings.libp2p === false ? {} : { libp2p: this.#running !== undefined && this.#made?.libp2p === true }),
+      ...(this.#lastContactOk === undefined ? {} : { lastContactOk: this.#lastContactOk }),
+    }
     if (!this.#isOnline) return { running: false, fallbackReason: 'offline', ...contact }
     if (this.#running !== undefined) {
       if (this.#made?.node.status === 'started') return { running: true, ...contact }
@@ -170,9 +193,14 @@ export class HeliaBackend {
       for (;;) {
         if (this.#isClosed) {
           await this.#stopNode()
+          this.#turn.release()
           return await this.#closeStores()
         }
-        if (this.#running !== undefined) return
+        if (this.#running !== undefined) {
+          if (!this.#hasTurnUnused) return
+          await this.#replaceNode()
+          continue
+        }
         // Let go of: must stop before it starts again.
         if (this.#made !== undefined && this.#made.node.status !== 'stopped') await this.#stopNode()
         else if (!this.#isOnline || this.#failure !== undefined) return
@@ -189,18 +217,19 @@ export class HeliaBackend {
     const isStale = (): boolean => this.#isClosed || this.#outages !== outages
     this.#isAttempting = true
     try {
-      if (this.#made === undefined) {
+      if (this.#made === undefined || this.#hasTurnUnused) {
         const make = await (this.#init.loadNode ?? loadNode)()
         if (isStale()) return
         this.#stores ??= await this.#init.openStores()
         if (isStale()) return
-        this.#made = make(this.#stores, this.#init.settings)
-        this.#stores.prepare?.(this.#made.node)
+        this.#made = await this.#make(make, this.#stores)
+        if (isStale()) return
       }
       await this.#made.node.start()
     } catch (cause) {
       await this.#stopNode()
       this.#made = undefined
+      this.#turn.release()
       // What closing throws as well would only hide the reason.
       await this.#closeStores().catch(() => {})
       this.#failure = isStale() ? undefined : failureOf(cause)
@@ -216,12 +245,52 @@ export class HeliaBackend {
     this.#changed()
   }
 
+  async #make(make: MakeNode, stores: NodeStores): Promise<Made> {
+    const { settings } = this.#init
+    const libp2p = settings.libp2p !== false && (await this.#turn.take(this.#onTurn))
+    this.#hasTurnUnused = false
+    const made = { ...make(stores, libp2p ? settings : { ...settings, libp2p: false }), libp2p }
+    stores.prepare?.(made.node)
+    return made
+  }
+
+  readonly #onTurn = (): void => {
+    this.#hasTurnUnused = true
+    this.#wake()
+  }
+
+  /** The running node goes on until one with libp2p has started, and where that fails. */
+  async #replaceNode(): Promise<void> {
+    const { before, stores } = { before: this.#made, stores: this.#stores }
+    let after: Made | undefined
+    try {
+      const make = await (this.#init.loadNode ?? loadNode)()
+      if (stores !== undefined) after = await this.#make(make, stores)
+      await after?.node.start()
+    } catch {
+      if (after !== undefined) await settlesWithin(after.node.stop(), STOP_TIMEOUT_MS)
+      this.#turn.release()
+      after = undefined
+    }
+    this.#hasTurnUnused = false
+    if (after === undefined) return
+    this.#made = after
+    if (this.#running !== undefined) {
+      this.#letGo(new NodeReplacedError('another node took the place of the one that was asked'))
+      this.#running = new AbortController()
+    }
+    this.#changed()
+    if (before !== undefined) await settlesWithin(before.node.stop(), STOP_TIMEOUT_MS)
+  }
+
   /** A node that does not stop, or not in time, is left behind: nothing asks it any more. */
   async #stopNode(): Promise<void> {
     const made = this.#made
     if (made === undefined || made.node.status === 'stopped') return
     await settlesWithin(made.node.stop(), STOP_TIMEOUT_MS)
-    if (!made.restartable || made.node.status !== 'stopped') this.#made = undefined
+    if (made.restartable && made.node.status === 'stopped') return
+    this.#made = undefined
+    this.#turn.release()
   }
 
   async #closeStores(): Promise<void> {

@@ -46,6 +46,23 @@ async function published(): Promise<{ cid: CID; bytes: Uint8Array<ArrayBuffer> }
   return made
 }
 
+type Peer = Helia & { libp2p?: { status: string } }
+
+/** A node of its own stores with libp2p, which goes nowhere; it does without where another one of this origin has it. */
+const peerOf = (gateways: string[]): Promise<MemoryNode> =>
+  memoryNode({
+    gateways,
+    delegatedRouters: [],
+    retrieveTimeoutMs: PATIENT_MS,
+    startTimeoutMs: 30_000,
+    libp2p: { peerDiscovery: [], addresses: { listen: [] } },
+  })
+
+const talksToPeers = async ({ backend }: MemoryNode): Promise<Peer> => {
+  await vi.waitFor(() => expect(backend.status()).toMatchObject({ running: true, libp2p: true }), { timeout: PATIENT_MS })
+  return backend.node() as Peer
+}
+
 const urlOf = (input: RequestInfo | URL): string => new Request(input).url
 
 async function stats(): Promise<GatewayStats> {
@@ -302,9 +319,9 @@ describe('the node', () => {
   it('runs libp2p and bitswap where asked, and asks gateways too; offline and back it is a new one', async () => {
     const libp2p = { peerDiscovery: [], addresses: { listen: [] } }
     const { backend, fetcher } = await memoryNode({ gateways: [gatewayBlocks], delegatedRouters: [], libp2p, startTimeoutMs: 30_000 })
-    expect(backend.status()).toEqual({ running: true })
-    const first = backend.node() as Helia & { libp2p: { status: string } }
-    expect(first.libp2p.status).toBe('started')
+    expect(backend.status()).toEqual({ running: true, libp2p: true })
+    const first = backend.node() as Peer
+    expect(first.libp2p?.status).toBe('started')
     expect(first.hasBlockBroker('bitswap')).toBe(true)
     const { cid, bytes } = await published()
     expect(await fetcher.operation().fetch(cid)).toEqual(bytes)
@@ -315,6 +332,63 @@ describe('the node', () => {
     expect(backend.node()).not.toBe(first)
     const next = await published()
     expect(await fetcher.operation().fetch(next.cid)).toEqual(next.bytes)
+  })
+})
+
+describe('of several nodes of one origin with libp2p', () => {
+  it('one has it; when that ends another takes over, and what it is being asked goes on', async () => {
+    const [first, second, third] = [await peerOf([]), await peerOf([gatewayHang, gatewayBlocks]), await peerOf([])]
+    expect((await talksToPeers(first)).libp2p?.status).toBe('started')
+    for (const { backend } of [second, third]) {
+      expect(backend.status()).toMatchObject({ running: true, libp2p: false })
+      expect((backend.node() as Peer).libp2p).toBeUndefined()
+    }
+    const before = second.backend.node() as Peer
+    const { cid, bytes } = await block()
+    // Nobody has it yet.
+    const fetching = second.fetcher.operation({ signal: new AbortController().signal }).fetch(cid)
+    await vi.waitFor(async () => expect((await stats()).requests).toBeGreaterThan(0))
+    await publish(cid, bytes)
+    await first.backend.stop()
+    const after = await talksToPeers(second)
+    expect(after).not.toBe(before)
+    expect(after.libp2p?.status).toBe('started')
+    expect(await fetching).toEqual(bytes)
+    await vi.waitFor(() => expect(before.status).toBe('stopped'))
+    expect(third.backend.status()).toMatchObject({ running: true, libp2p: false })
+    await second.backend.stop()
+    await talksToPeers(third)
+  })
+
+  it('one that goes offline gives it up, and does without when it comes back', async () => {
+    const [first, second] = [await peerOf([]), await peerOf([gatewayBlocks])]
+    await talksToPeers(first)
+    first.backend.setOnline(false)
+    await talksToPeers(second)
+    first.backend.setOnline(true)
+    await first.backend.settled()
+    expect(first.backend.status()).toEqual({ running: true, libp2p: false })
+    await second.backend.stop()
+    await talksToPeers(first)
+  })
+
+  it('one that takes over while it is offline has it when it comes back', async () => {
+    const [first, second] = [await peerOf([]), await peerOf([])]
+    await talksToPeers(first)
+    second.backend.setOnline(false)
+    await first.backend.stop()
+    second.backend.setOnline(true)
+    expect((await talksToPeers(second)).libp2p?.status).toBe('started')
+  })
+
+  it('one that can not start with it goes on without, and leaves it to the next', async () => {
+    const first = await peerOf([])
+    await talksToPeers(first)
+    const second = await memoryNode({ gateways: [], delegatedRouters: [], libp2p: { addresses: { listen: ['no address'] } } })
+    const third = await peerOf([])
+    await first.backend.stop()
+    await talksToPeers(third)
+    expect(second.backend.status()).toEqual({ running: true, libp2p: false })
   })
 })
 

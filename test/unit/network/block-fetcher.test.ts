@@ -8,7 +8,7 @@ import { FETCHES_IN_FLIGHT, MAX_NETWORK_BLOCK_BYTES } from '../../../src/limits.
 import { createBlockFetcher } from '../../../src/network/block-fetcher.ts'
 import { FETCHED } from '../../../src/network/fetch.ts'
 import type { FetchOptions, FetchReceiver } from '../../../src/network/fetch.ts'
-import type { HeliaStatus } from '../../../src/network/helia.ts'
+import { NodeReplacedError, type HeliaStatus } from '../../../src/network/helia.ts'
 import type { HeliaNode } from '../../../src/types.ts'
 
 const TIMEOUT_MS = 1000
@@ -83,6 +83,18 @@ async function rejection(promise: Promise<unknown>): Promise<unknown> {
 }
 
 describe('the answer', () => {
+  it('comes from the node that took the place of the one that was asked', async () => {
+    const scene = new Scene()
+    const fetching = scene.fetcher.operation().fetch(at(0))
+    await settle()
+    const { run } = scene
+    scene.run = new AbortController()
+    run.abort(new NodeReplacedError('another'))
+    await settle()
+    scene.question(1).answer(Uint8Array.of(1))
+    expect(await fetching).toEqual(Uint8Array.of(1))
+  })
+
   it('is the block, in a buffer of its own', async () => {
     const scene = new Scene()
     const fetching = scene.fetcher.operation().fetch(at(0))
