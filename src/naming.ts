@@ -1,7 +1,7 @@
 // Naming for a writer what is here already of a DAG, and describing its root.
 import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockSource } from './blocks/blocks.ts'
-import { canLink, DAG_PB, decodePb, linksOf } from './blocks/links.ts'
+import { canLink, DAG_PB, decodePb, linksOf, loadCodec } from './blocks/links.ts'
 import type { Writer } from './blocks/writer.ts'
 import type { EntryDraft } from './catalog/commit.ts'
 import { SIZE_UNKNOWN } from './catalog/schema.ts'
@@ -27,6 +27,7 @@ export async function describeHere(source: BlockSource, root: CID): Promise<Pick
 export async function nameNode(writer: Writer, source: BlockSource, cid: CID): Promise<void> {
   const [bytes] = await source.getMany([cid])
   if (bytes === undefined) return
+  await loadCodec(cid)
   writer.note(cid, bytes)
   const links = linksOf(cid, bytes).map((link) => ({ cid: link.cid, size: link.bytes ?? SIZE_UNKNOWN }))
   // Must name the links as well: the node's record refers to them, and what is here and nobody's must be known as foreign before.

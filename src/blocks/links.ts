@@ -1,14 +1,13 @@
 // What a block links to, and how many bytes of file content lie in the block itself.
-import * as dagCbor from '@ipld/dag-cbor'
-import * as dagJson from '@ipld/dag-json'
 import * as dagPb from '@ipld/dag-pb'
 import type { PBNode } from '@ipld/dag-pb'
 import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
-import { LimitError, UnsupportedContentError } from '../errors.ts'
+import { LimitError, StorageError, UnsupportedContentError } from '../errors.ts'
 import { MAX_IDENTITY_DIGEST_BYTES, MAX_LINKS_PER_NODE } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { IDENTITY } from './hashing.ts'
+import type * as Ipld from './ipld.ts'
 
 export const RAW = 0x55
 export const DAG_PB = 0x70
@@ -17,6 +16,8 @@ const DAG_JSON = 0x0129
 /** Plain CBOR and JSON: data without links. */
 const CBOR = 0x51
 const JSON_CODEC = 0x0200
+
+let ipld: typeof Ipld | undefined
 
 /** `bytes` is the length of a raw child's block where the parent says it (a UnixFS file or directory). */
 export interface Link {
@@ -30,7 +31,29 @@ export function canLink(cid: CID): boolean {
 }
 
 /**
- * The links of a block in their order, repeated ones included.
+ * What linksOf() needs for a block of this CID: where it is a promise, that must be awaited before.
+ *
+ * @throws StorageError where it can't be loaded
+ */
+export function loadCodec({ code }: CID): Promise<void> | undefined {
+  if (ipld !== undefined || (code !== DAG_CBOR && code !== DAG_JSON)) return undefined
+  return import('./ipld.ts').then(
+    (module) => {
+      ipld = module
+    },
+    (cause: unknown) => {
+      throw new StorageError(
+        "the code that reads dag-cbor and dag-json could not be loaded: go online, or keep it in the application's cache",
+        {
+          cause,
+        },
+      )
+    },
+  )
+}
+
+/**
+ * The links of a block in their order, repeated ones included. loadCodec() comes before.
  *
  * @throws UnsupportedContentError for an unknown codec or bytes that are not of their codec
  * @throws LimitError beyond MAX_LINKS_PER_NODE, or for a link to an identity CID beyond MAX_IDENTITY_DIGEST_BYTES
@@ -38,8 +61,10 @@ export function canLink(cid: CID): boolean {
 export function linksOf(cid: CID, bytes: Bytes): Link[] {
   if (!canLink(cid)) return []
   if (cid.code === DAG_PB) return pbLinks(decodePb(cid, bytes))
-  if (cid.code !== DAG_CBOR && cid.code !== DAG_JSON) throw unknownCodec(cid)
-  const value = decoded(cid, () => (cid.code === DAG_CBOR ? dagCbor.decode<unknown>(bytes) : dagJson.decode<unknown>(bytes)))
+  checkCodec(cid)
+  const decode = ipld?.decoders[cid.code]
+  if (decode === undefined) throw new StorageError(`the codec of ${cid.toString()} was not loaded: this cannot be`)
+  const value = decoded(cid, () => decode(bytes))
   const links = cidsIn(value)
   checkLinks(cid, links)
   return links.map((link) => ({ cid: link }))
@@ -80,8 +105,10 @@ export function isFile(unixfs: UnixFS): boolean {
   return unixfs.type === 'file' || unixfs.type === 'raw'
 }
 
-export function unknownCodec(cid: CID): UnsupportedContentError {
-  return new UnsupportedContentError(`${cid.toString()} has the codec 0x${cid.code.toString(16)}, which is not known here`, cid.toString())
+/** @throws UnsupportedContentError where the codec is none of those known here */
+export function checkCodec(cid: CID): void {
+  if (!canLink(cid) || cid.code === DAG_PB || cid.code === DAG_CBOR || cid.code === DAG_JSON) return
+  throw new UnsupportedContentError(`${cid.toString()} has the codec 0x${cid.code.toString(16)}, which is not known here`, cid.toString())
 }
 
 function pbLinks(node: PBNode): Link[] {

@@ -13,7 +13,7 @@ import type { BlockKey, BlockSink, LeafSink } from './blocks.ts'
 import { Batches } from './batches.ts'
 import { BufferPool } from './buffer-pool.ts'
 import { IDENTITY } from './hashing.ts'
-import { canLink, linksOf, ownBytes, RAW, type Link } from './links.ts'
+import { canLink, linksOf, loadCodec, ownBytes, RAW, type Link } from './links.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { PackedLeaves } from './pack-writer.ts'
 import { blockKey } from './records.ts'
@@ -114,6 +114,8 @@ export class Writer implements BlockSink {
   }
 
   async put(cid: CID, bytes: Bytes): Promise<CID> {
+    const loading = loadCodec(cid)
+    if (loading !== undefined) await loading
     this.#check()
     if (cid.multihash.code === IDENTITY) {
       this.#note(cid, bytes)
@@ -147,7 +149,7 @@ export class Writer implements BlockSink {
     })
   }
 
-  /** Remembers the links of a node, so that a commit can refer to it. */
+  /** Remembers the links of a node, so that a commit can refer to it. loadCodec() comes before. */
   note(cid: CID, bytes: Bytes): void {
     this.#note(cid, bytes)
   }

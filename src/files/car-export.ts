@@ -4,7 +4,7 @@ import { varint } from 'multiformats'
 import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockSource } from '../blocks/blocks.ts'
 import { IDENTITY } from '../blocks/hashing.ts'
-import { linksOf, type Link } from '../blocks/links.ts'
+import { linksOf, loadCodec, type Link } from '../blocks/links.ts'
 import { LimitError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH, READ_WINDOW_BLOCKS, STREAM_WINDOW_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
@@ -73,6 +73,7 @@ async function* depthFirst(
     ready.delete(id)
     if (bytes === undefined) throw new MissingBlockError(next.cid)
     const { depth } = next
+    await loadCodec(next.cid)
     const links = linksOf(next.cid, bytes)
     if (links.length > 0 && depth >= MAX_DAG_DEPTH) {
       throw new LimitError(`DAG is deeper than ${MAX_DAG_DEPTH} levels at ${next.cid.toString()}`, 'MAX_DAG_DEPTH', depth + 1)

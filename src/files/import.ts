@@ -2,8 +2,8 @@
 import { UnixFS } from 'ipfs-unixfs'
 import { importer, type BufferImporter, type ImportCandidateStream, type ImporterOptions } from 'ipfs-unixfs-importer'
 import { CID } from 'multiformats/cid'
+import { sha256 } from 'multiformats/hashes/sha2'
 import type { BlockSink, LeafSink } from '../blocks/blocks.ts'
-import { digestOf } from '../blocks/hashing.ts'
 import { RAW } from '../blocks/links.ts'
 import { InvalidOptionsError, InvalidPathError, InvalidSourceError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, HASHES_IN_FLIGHT } from '../limits.ts'
@@ -167,7 +167,7 @@ async function leafAlone(sink: BlockSink, isOneOfMany: boolean): Promise<LeafSin
 /** Leaves as blocks like any other. */
 function leafByLeaf(sink: BlockSink): LeafSink {
   return {
-    hash: async (chunk) => ({ cid: CID.createV1(RAW, await digestOf(chunk)), bytes: chunk }),
+    hash: async (chunk) => ({ cid: CID.createV1(RAW, await sha256.digest(chunk)), bytes: chunk }),
     put: async (cid, bytes) => void (await sink.put(cid, bytes)),
     end: async () => undefined,
   }

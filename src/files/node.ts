@@ -1,7 +1,7 @@
 // One block as a reader sees it: a file, a directory, a shard of one, a symlink, or a DAG of something else.
 import { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockOptions, type BlockSource } from '../blocks/blocks.ts'
-import { canLink, DAG_PB, decodePb, isFile, linksOf, RAW, unixfsOf } from '../blocks/links.ts'
+import { checkCodec, DAG_PB, decodePb, isFile, linksOf, loadCodec, RAW, unixfsOf } from '../blocks/links.ts'
 import { UnsupportedContentError } from '../errors.ts'
 import type { Bytes } from '../types.ts'
 
@@ -46,6 +46,8 @@ export interface SymlinkNode {
 /** dag-cbor, dag-json, CBOR, JSON, or dag-pb that is no UnixFS (or is its rare Metadata). */
 export interface OtherNode {
   kind: 'dag'
+  /** Of the block. */
+  size: number
 }
 
 export type Node = FileNode | DirectoryNode | ShardNode | SymlinkNode | OtherNode
@@ -114,19 +116,20 @@ export class Children {
 }
 
 /**
+ * Blocks of other codecs than dag-pb are not looked into.
+ *
  * @throws UnsupportedContentError for an unknown codec or a malformed block
  * @throws LimitError for a block beyond the limits of one node
  */
 export function decodeNode(cid: CID, bytes: Bytes): Node {
   if (cid.code === RAW) return fileNode(bytes, new Children([], [], bytes.byteLength))
   if (cid.code !== DAG_PB) {
-    // Decoded for what it throws.
-    if (canLink(cid)) linksOf(cid, bytes)
-    return { kind: 'dag' }
+    checkCodec(cid)
+    return { kind: 'dag', size: bytes.byteLength }
   }
   const node = decodePb(cid, bytes)
   const unixfs = unixfsOf(node)
-  if (unixfs === undefined) return { kind: 'dag' }
+  if (unixfs === undefined) return { kind: 'dag', size: bytes.byteLength }
   const links = (): NamedLink[] => node.Links.map((link) => ({ name: link.Name ?? '', cid: link.Hash, dagSize: link.Tsize }))
   if (isFile(unixfs)) {
     const sizes = unixfs.blockSizes.map(Number)
@@ -150,15 +153,21 @@ export function decodeNode(cid: CID, bytes: Bytes): Node {
     case 'symlink':
       return { kind: 'symlink', size: unixfs.data?.byteLength ?? 0 }
     default:
-      return { kind: 'dag' }
+      return { kind: 'dag', size: bytes.byteLength }
   }
 }
 
 /**
- * @throws MissingBlockError where nobody who was asked has the block, and as decodeNode and the source
+ * @throws MissingBlockError where nobody who was asked has the block, and as decodeNode and the source; as linksOf for a block of another codec
  */
 export async function readNode(source: BlockSource, cid: CID, options: BlockOptions): Promise<Node> {
-  return decodeNode(cid, await readBlock(source, cid, options))
+  const bytes = await readBlock(source, cid, options)
+  const node = decodeNode(cid, bytes)
+  if (node.kind !== 'dag') return node
+  await loadCodec(cid)
+  // Decoded for what it throws.
+  linksOf(cid, bytes)
+  return node
 }
 
 export async function readBlock(source: BlockSource, cid: CID, options: BlockOptions): Promise<Bytes> {

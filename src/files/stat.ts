@@ -5,7 +5,7 @@ import { LimitError } from '../errors.ts'
 import { MAX_DAG_DEPTH } from '../limits.ts'
 import type { FileStat } from '../types.ts'
 import { childrenOf, type ListOptions } from './directory.ts'
-import { decodeNode, malformed, readBlock, readNode } from './node.ts'
+import { malformed, readNode } from './node.ts'
 import { linksIn } from './shards.ts'
 
 /**
@@ -14,9 +14,8 @@ import { linksIn } from './shards.ts'
  * @throws MissingBlockError where nobody who was asked has the root or a directory below it, UnsupportedContentError for an unknown codec
  */
 export async function describeRoot(source: BlockSource, cid: CID, options: ListOptions = {}): Promise<Pick<FileStat, 'type' | 'size'>> {
-  const bytes = await readBlock(source, cid, options)
-  const node = decodeNode(cid, bytes)
-  if (node.kind === 'dag') return { type: 'dag', size: bytes.byteLength }
+  const node = await readNode(source, cid, options)
+  if (node.kind === 'dag') return { type: 'dag', size: node.size }
   if (node.kind === 'directory' || node.kind === 'shard') return { type: 'directory', size: await contentSize(source, cid, options) }
   return { type: node.kind, size: node.size }
 }
@@ -38,9 +37,7 @@ async function sizeBelow(source: BlockSource, cid: CID, depth: number, known: Ma
   if (depth > MAX_DAG_DEPTH) throw new LimitError(`directory is deeper than ${MAX_DAG_DEPTH} levels at ${key}`, 'MAX_DAG_DEPTH', depth)
   const node = await readNode(source, cid, options)
   let size = 0
-  if (node.kind === 'dag') {
-    size = (await readBlock(source, cid, options)).byteLength
-  } else if (node.kind === 'directory' || node.kind === 'shard') {
+  if (node.kind === 'directory' || node.kind === 'shard') {
     for (const child of await childrenOf(source, await linksIn(source, cid, node, options), options)) {
       size += child.type === 'directory' ? await sizeBelow(source, child.cid, depth + 1, known, options) : child.size
     }

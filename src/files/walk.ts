@@ -2,7 +2,7 @@
 import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockOptions, type BlockSource } from '../blocks/blocks.ts'
 import { IDENTITY } from '../blocks/hashing.ts'
-import { canLink, linksOf, type Link } from '../blocks/links.ts'
+import { canLink, linksOf, loadCodec, type Link } from '../blocks/links.ts'
 import { LimitError } from '../errors.ts'
 import { MAX_DAG_DEPTH, READ_WINDOW_BLOCKS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
@@ -52,6 +52,7 @@ export async function* walk(source: BlockSource, root: CID, options: WalkOptions
         options.onMissing(cid)
         continue
       }
+      await loadCodec(cid)
       const links = linksOf(cid, bytes)
       if (links.length > 0 && depth >= MAX_DAG_DEPTH) {
         throw new LimitError(`DAG is deeper than ${MAX_DAG_DEPTH} levels at ${cid.toString()}`, 'MAX_DAG_DEPTH', depth + 1)

@@ -6,7 +6,7 @@ import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
 import { identity } from 'multiformats/hashes/identity'
 import { describe, expect, it } from 'vitest'
-import { linksOf, ownBytes } from '../../../src/blocks/links.ts'
+import { linksOf, loadCodec, ownBytes } from '../../../src/blocks/links.ts'
 import { importDirectory, importFile } from '../../../src/files/import.ts'
 import { walk, type WalkedBlock } from '../../../src/files/walk.ts'
 import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH } from '../../../src/limits.ts'
@@ -47,6 +47,7 @@ describe('linksOf and ownBytes', () => {
     const value = { list: [1, a, { deep: [b, 'text', null, new Uint8Array([1])] }], zzzz: c }
     for (const codec of [dagCbor, dagJson]) {
       const cid = await put(blocks, codec.code, codec.encode(value))
+      await loadCodec(cid)
       expect(linksOf(cid, blocks.get(cid))).toEqual([{ cid: a }, { cid: b }, { cid: c }])
       expect(ownBytes(cid, blocks.get(cid))).toBe(0)
       const scalar = await put(blocks, codec.code, codec.encode(a))
@@ -65,6 +66,7 @@ describe('linksOf and ownBytes', () => {
       [0x78, [1]],
     ] as const) {
       const cid = await put(blocks, codec, new Uint8Array(bytes))
+      await loadCodec(cid)
       expect(() => linksOf(cid, blocks.get(cid))).toThrow(expect.objectContaining({ name: 'UnsupportedContentError', cid: cid.toString() }))
     }
     const wide = await put(blocks, 0x71, dagCbor.encode(Array(8193).fill(CID.createV1(0x55, identity.digest(new Uint8Array(1))))))
