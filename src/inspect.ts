@@ -3,8 +3,8 @@ import type { CID } from 'multiformats/cid'
 import { canLink } from './blocks/links.ts'
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
 import { holdersOf, listEntries, type Listing } from './catalog/entries.ts'
-import { referenceOfRaw } from './catalog/raw-blocks.ts'
-import { SIZE_IN_RECORD, type EntryOwner, type Reference } from './catalog/schema.ts'
+import { isKnown, referenceOfRaw, sha256OfRaw } from './catalog/raw-blocks.ts'
+import type { EntryOwner, Reference } from './catalog/schema.ts'
 import type { Core } from './core.ts'
 import { InvalidOptionsError } from './errors.ts'
 import { foundHere, withFound } from './found.ts'
@@ -62,7 +62,10 @@ async function describe(core: Core, listings: readonly Listing[]): Promise<FileI
     const blocks = records.flatMap((record) => record.blocks)
     const missing = blocks.some((key) => !here.has(key))
     const spoilt = blocks.some((key) => damaged.has(key))
-    const state = spoilt || (missing && entry.complete) ? 'damaged' : missing || !reachesAll(records) ? 'partial' : 'whole'
+    const unknown = !isKnown(records, entry)
+    // What was whole when it was stored and of which not all is known has lost rows of the catalog.
+    const state = spoilt || ((missing || unknown) && entry.complete) ? 'damaged' : missing || unknown ? 'partial' : 'whole'
+    const sha256 = entry.sha256 ?? sha256OfRaw(entry.cid)
     const localBytes = state === 'whole' ? entry.size : Math.min(entry.size, bytesHere(records, here, damaged))
     return {
       cid: entry.cid,
@@ -76,7 +79,7 @@ async function describe(core: Core, listings: readonly Listing[]): Promise<FileI
       pinned: holders.length > 0,
       fallback: entry.fallback,
       ...(entry.mediaType === undefined ? {} : { mediaType: entry.mediaType }),
-      ...(entry.sha256 === undefined ? {} : { sha256: entry.sha256 }),
+      ...(sha256 === undefined ? {} : { sha256 }),
       replicas: entry.replicas,
     }
   })
@@ -87,13 +90,7 @@ async function referencesOfEntry(core: Core, tx: IDBTransaction, entry: EntryOwn
   const raw = referenceOfRaw(entry)
   if (raw !== undefined) return [raw]
   const own = entry.complete ? await core.catalog.referencesIn(tx, entry.id) : []
-  return own.length > 0 && reachesAll(own) ? own : core.catalog.referencesOfContent(tx, entry.cid)
-}
-
-/** False where a child that may have links of its own has no record: what lies below it is not known. */
-function reachesAll(records: readonly Reference[]): boolean {
-  const nodes = new Set(records.map((record) => record.node))
-  return records.every((record) => record.blocks.every((key, index) => record.sizes[index] !== SIZE_IN_RECORD || nodes.has(key)))
+  return isKnown(own, entry) ? own : core.catalog.referencesOfContent(tx, entry.cid)
 }
 
 /** Bytes of content in the blocks that are here: what a node holds itself, and its raw leaves. */

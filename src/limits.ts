@@ -172,8 +172,17 @@ export const FILES_PLACED_CACHED = 256
  */
 export const PLACES_A_ROW = 128
 
+/**
+ * Blocks that one row of references names: about 40 kB. Chromium keeps a value from 64 KiB on in a file of its own, which a power cut can take while
+ * the row stays, and then nothing that reads the row works.
+ */
+export const LINKS_A_ROW = 512
+
 /** Entries of small files stored together that are one row of the catalog, for the same reason: 10,000 of them take 0.15 s for 1.5 s. */
 export const ENTRIES_A_ROW = 128
+
+/** Characters of names in one such row, for the same reason as LINKS_A_ROW. */
+export const NAMES_A_ROW_CHARACTERS = 8_192
 
 /** Milliseconds that a Helia node may take to stop before it is left behind. */
 export const STOP_TIMEOUT_MS = 5_000

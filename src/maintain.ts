@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { endDead, freeForeign } from './blocks/removal.ts'
 import { deleteEntries, endImplicitEntries, endPin, entriesOf } from './catalog/entries.ts'
 import { entriesOfContent } from './catalog/entry-rows.ts'
+import { isKnown } from './catalog/raw-blocks.ts'
 import { HELD } from './catalog/schema.ts'
 import { describeHere, nameHere, nameNode } from './naming.ts'
 import { draftOf } from './content.ts'
@@ -55,7 +56,7 @@ async function pinKnown(operation: Operation, cid: string, options: Cancellable 
       references: await core.catalog.referencesOfContent(tx, cid),
     }))
     const [entry] = entries
-    if (entry === undefined || entries.some(({ complete }) => !complete)) return undefined
+    if (entry === undefined || entries.some(({ complete }) => !complete) || !isKnown(references, entry)) return undefined
     const blocks = [...new Set(references.flatMap((reference) => reference.blocks))]
     if ((await core.store.lookUp(blocks)).here.size < blocks.length) return undefined
     const { type, size, fallback } = entry

@@ -13,8 +13,6 @@ import { checkOptions, type Operation } from './operation.ts'
 import type { Cancellable, Progress, Source, StoreOptions } from './types.ts'
 
 const STORE_OPTIONS = ['filename', 'pin', 'holder', 'mediaType', 'signal', 'onProgress'] as const
-const SHA2_256 = 0x12
-const RAW = 0x55
 
 /** Asynchronous where they come through a worker's port. */
 type Item = { data: Source } & StoreOptions
@@ -133,16 +131,15 @@ async function importOne(
   const mediaType = options.mediaType ?? sourceMediaType(data)
   writer.expect(sourceSize(data) ?? 0)
   // An item of storeMany may have a signal of its own.
-  const scope = new AbortController()
-  const release = follow(scope, [options.signal, operation.signal])
-  const { cid, size } = await importFile(data, writer, { ...importing, signal: scope.signal }).finally(release)
+  const scope = options.signal === undefined ? undefined : new AbortController()
+  const release = scope === undefined ? undefined : follow(scope, [options.signal, operation.signal])
+  const signal = scope?.signal ?? operation.signal
+  const { cid, size } = await importFile(data, writer, { ...importing, signal }).finally(release)
   return keep(operation, writer, cid, 'file', size, { ...options, ...(mediaType === undefined ? {} : { mediaType }) })
 }
 
 function keep(operation: Operation, writer: Writer, root: CID, type: EntryDraft['type'], size: number, options: StoreOptions): KeptContent {
   const cid = root.toString()
-  // The multihash of a file of one raw block is the digest of the whole file.
-  const sha256 = root.code === RAW && root.multihash.code === SHA2_256 ? hex(root.multihash.digest) : undefined
   return {
     cid,
     references: writer.references(root),
@@ -154,7 +151,6 @@ function keep(operation: Operation, writer: Writer, root: CID, type: EntryDraft[
       complete: true,
       fallback: operation.fallback,
       ...(options.mediaType === undefined ? {} : { mediaType: options.mediaType }),
-      ...(sha256 === undefined ? {} : { sha256 }),
     },
     ...(options.pin === true ? { pin: { holder: options.holder ?? '', size } } : {}),
   }
@@ -164,8 +160,4 @@ function progressOf(options: StoreOptions, total: number | undefined): (bytes: n
   const { onProgress } = options
   if (onProgress === undefined) return () => undefined
   return (bytes) => onProgress({ bytes, ...(total === undefined ? {} : { total }), phase: 'store' } satisfies Progress)
-}
-
-function hex(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 }

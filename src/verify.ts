@@ -2,9 +2,12 @@
 import * as Digest from 'multiformats/hashes/digest'
 import { CID } from 'multiformats/cid'
 import { canLink, DAG_PB, RAW } from './blocks/links.ts'
+import { recountUsage } from './blocks/removal.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
 import { entriesOf, listEntries } from './catalog/entries.ts'
-import type { EntryOwner } from './catalog/schema.ts'
+import { endOrphans, recountEntries } from './catalog/lost-rows.ts'
+import { isKnown } from './catalog/raw-blocks.ts'
+import type { EntryOwner, Reference } from './catalog/schema.ts'
 import { foundHere } from './found.ts'
 import { walk } from './files/walk.ts'
 import { LEAF_WINDOW_BLOCKS } from './limits.ts'
@@ -21,9 +24,8 @@ export async function verify(operation: Operation, path: ContentPath | undefined
   const answer: Verdict = { blocks: 0, bytes: 0, damaged: [] }
   const verdicts = new Map<string, boolean>()
   const check = async (entry: EntryOwner): Promise<void> => {
-    const references = await operation.core.catalog.read(['owners', 'references'], (tx) =>
-      operation.core.catalog.referencesOfContent(tx, entry.cid),
-    )
+    const { references, isLost } = await namedBlocks(operation, entry)
+    if (isLost) answer.damaged.push({ cid: entry.cid, block: entry.cid })
     const nodes = new Set(references.map((reference) => reference.node))
     const keys = [...new Set(references.flatMap((reference) => reference.blocks))]
     for (let from = 0; from < keys.length; from += LEAF_WINDOW_BLOCKS) {
@@ -69,8 +71,31 @@ export async function verify(operation: Operation, path: ContentPath | undefined
   const entries = root === undefined ? await allContents(operation) : (await entriesOf(operation.core.catalog, root.toString())).slice(0, 1)
   for (const entry of entries) await check(entry)
   const verdict = root !== undefined && entries.length === 0 ? await verifyDag(operation, root, options) : answer
+  if (path === undefined) await settleCatalog(operation)
   operation.signal.throwIfAborted()
   return verdict
+}
+
+/** Frees what lost rows of the catalog left behind, and counts anew what there is. */
+async function settleCatalog({ core }: Operation): Promise<void> {
+  const ended = await endOrphans(core.catalog)
+  await recountEntries(core.catalog)
+  await core.free(ended, true)
+  if (ended.length === 0) await recountUsage(core.store)
+}
+
+/** What the catalog names of a content. Where rows of it are lost, it is named once more by the nodes that are here; else `isLost`. */
+async function namedBlocks(operation: Operation, entry: EntryOwner): Promise<{ references: Reference[]; isLost: boolean }> {
+  const { catalog } = operation.core
+  const read = (): Promise<Reference[]> => catalog.read(['owners', 'references'], (tx) => catalog.referencesOfContent(tx, entry.cid))
+  const references = await read()
+  if (!entry.complete || isKnown(references, entry)) return { references, isLost: false }
+  const root = CID.parse(entry.cid)
+  const content = operation.content(root)
+  await content.openWriter()
+  await content.keep(root, [], true)
+  const again = await read()
+  return { references: again, isLost: !isKnown(again, entry) }
 }
 
 /** The lengths of those blocks that the network could replace. */

@@ -1,7 +1,6 @@
 // Whether bytes are what their CID says.
 import { sha256 as pureSha256, sha512 as pureSha512 } from '@noble/hashes/sha2.js'
-import type { CID, MultihashDigest } from 'multiformats/cid'
-import * as Digest from 'multiformats/hashes/digest'
+import type { CID } from 'multiformats/cid'
 import { sha256, sha512 } from 'multiformats/hashes/sha2'
 import { IntegrityError, UnsupportedContentError } from '../errors.ts'
 import { HASHES_IN_FLIGHT } from '../limits.ts'
@@ -19,14 +18,6 @@ export function prepareHashing(): void {
   if (globalThis.crypto?.subtle !== undefined) return
   Object.assign(sha256, { encode: (bytes: Uint8Array) => pureSha256(bytes) })
   Object.assign(sha512, { encode: (bytes: Uint8Array) => pureSha512(bytes) })
-}
-
-/** Bytes up to which hashing in JavaScript takes less time than the way to crypto.subtle and back. */
-const SMALL_HASH_BYTES = 2048
-
-/** The SHA-256 of bytes as a multihash. */
-export async function digestOf(bytes: Bytes): Promise<MultihashDigest<typeof SHA2_256>> {
-  return bytes.byteLength > SMALL_HASH_BYTES ? sha256.digest(bytes) : Digest.create(SHA2_256, pureSha256(bytes))
 }
 
 /** Bytes of digest below which a hash says too little to be trusted: what Kubo demands as well. */

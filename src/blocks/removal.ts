@@ -1,4 +1,5 @@
 // Freeing: what an owner that ended named, and nobody else names, step by step under the exclusive lock.
+import { rowsWithContent } from '../catalog/entry-rows.ts'
 import { addUsage, ownedBy } from '../catalog/owners.ts'
 import { dropPlaces, placesOf } from '../catalog/pack-rows.ts'
 import type { Catalog } from '../catalog/catalog.ts'
@@ -235,13 +236,13 @@ export async function unneeded(
     for (const owner of owners) removals.add(owner)
     const marked = foreign ? new Set<BlockKey>() : await keysAmong(tx.objectStore('foreign'), keys)
     const named = tx.objectStore('references').index('blocks')
-    const contents = tx.objectStore('owners').index('contents')
+    const entries = tx.objectStore('owners')
     const needed = async (key: BlockKey): Promise<boolean> => {
       if (marked.has(key)) return true
       const few = (await result(named.getAllKeys(key, 8))) as [string, string][]
       if (few.some(([id]) => !removals.has(id))) return true
       const cid = rawCid(key).toString()
-      if (!given.has(cid) && (await result(contents.getKey(cid))) !== undefined) return true
+      if (!given.has(cid) && (await rowsWithContent(entries, cid)).length > 0) return true
       if (few.length < 8) return false
       const all = (await result(named.getAllKeys(key))) as [string, string][]
       return all.some(([id]) => !removals.has(id))

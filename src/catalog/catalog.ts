@@ -4,8 +4,8 @@ import { DatabaseError, QuotaError } from '../errors.ts'
 import { RESERVE_BYTES } from '../limits.ts'
 import { commitIn, type Commit, type Committed } from './commit.ts'
 import { Database, keyRange, keysAmong, pagesOf, result, type DatabaseLoss } from './database.ts'
-import { entriesIn, entriesOfContent } from './entry-rows.ts'
-import { addUsage, endPending, mustLive, ownedBy, usageIn } from './owners.ts'
+import { entriesIn, entriesOfContent, rowsWithContent } from './entry-rows.ts'
+import { addUsage, endPending, mustLive, ownedBy, putReference, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
 import { PlaceCache } from './place-cache.ts'
 import { isRaw, rawCid, referenceOfRaw } from './raw-blocks.ts'
@@ -99,16 +99,16 @@ export class Catalog {
     const work = async (tx: IDBTransaction): Promise<number> => {
       const references = tx.objectStore('references')
       const named = references.index('blocks')
-      const contents = tx.objectStore('owners').index('contents')
+      const owners = tx.objectStore('owners')
       const isNamed = async (block: BlockKey): Promise<boolean> =>
-        (await result(named.getKey(block))) !== undefined || (await result(contents.getKey(rawCid(block).toString()))) !== undefined
+        (await result(named.getKey(block))) !== undefined || (await rowsWithContent(owners, rawCid(block).toString())).length > 0
       const recorded = [...here].filter((block) => !rows.has(block))
       const strangers = await Promise.all(recorded.map(async (block) => ((await isNamed(block)) ? undefined : block)))
       for (const block of strangers) if (block !== undefined) tx.objectStore('foreign').put(1, block)
       if (!first) await mustLive(tx, owner)
       // A session's record says when it was last used.
       if (first || owner.kind === 'session') tx.objectStore('owners').put(owner)
-      references.put({ ...batch, owner: owner.id } satisfies Reference)
+      putReference(tx, { ...batch, owner: owner.id })
       await addUsage(tx, { ...added, files: 0 })
       return (await usageIn(tx)).recounts ?? 0
     }
@@ -224,7 +224,7 @@ export class Catalog {
   async referencesOfContent(tx: IDBTransaction, cid: string): Promise<Reference[]> {
     const owners = tx.objectStore('owners')
     const [entries, pins] = await Promise.all([
-      result(owners.index('contents').getAllKeys(cid)),
+      rowsWithContent(owners, cid),
       result(owners.index('pin').getAllKeys(keyRange(tx, [cid], [cid, []]))),
     ])
     const each = await Promise.all([...entries, ...pins].map((id) => this.referencesIn(tx, id as string)))

@@ -2,8 +2,8 @@
 import { QuotaError } from '../errors.ts'
 import { PACK_MIN_BYTES } from '../limits.ts'
 import { added, result } from './database.ts'
-import { EntryRows, mayShare, rowOf, rowsOf } from './entry-rows.ts'
-import { addUsage, endPending, mustLive, newOwnerId, usageIn } from './owners.ts'
+import { EntryRows, mayShare, rowOf, rowsOf, rowsWithContent } from './entry-rows.ts'
+import { addUsage, endPending, mustLive, newOwnerId, putReference, usageIn } from './owners.ts'
 import { placePacks, type Placed } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
 import { isRaw } from './raw-blocks.ts'
@@ -137,16 +137,15 @@ async function keep(
   { changes, usage, inRecords }: { changes: CatalogChange[]; usage: CommitUsage; inRecords: boolean },
 ): Promise<boolean> {
   const owners = tx.objectStore('owners')
-  const references = tx.objectStore('references')
   const putAll = (owner: string): void => {
-    for (const reference of content.references) references.put({ ...reference, owner })
+    for (const reference of content.references) putReference(tx, { ...reference, owner })
   }
   const putForEntry = (owner: string): void => {
     if (!isRaw(content.cid)) putAll(owner)
   }
   let kept = false
   let { entry } = content
-  if (entry?.implicit !== undefined && (await result(owners.index('contents').getKey(content.cid))) !== undefined) {
+  if (entry?.implicit !== undefined && (await rowsWithContent(owners, content.cid)).length > 0) {
     entry = undefined
     kept = true
   }

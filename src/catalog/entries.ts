@@ -144,8 +144,8 @@ export async function endImplicitEntries(catalog: Catalog): Promise<{ ended: str
     // Where nobody noted which entries lost their pins, it is noted now.
     await addPinnedBytes(tx, 0)
     const rows = new EntryRows(tx)
-    for (const { contents } of await result<EntryRow[]>(owners.index('implicit').getAll(UNHELD))) {
-      for (const cid of contents) {
+    for (const { names } of await result<EntryRow[]>(owners.index('implicit').getAll(UNHELD))) {
+      for (const [, cid] of names) {
         if ((await holdersIn(tx, cid)).length > 0) continue
         for (const entry of await rows.ofContent(cid)) {
           if (entry.implicit === undefined) continue

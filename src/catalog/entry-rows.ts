@@ -1,18 +1,33 @@
 // Rows of entries within a transaction: one entry, or many small ones that were stored together.
-import { ENTRIES_A_ROW } from '../limits.ts'
+import { ENTRIES_A_ROW, NAMES_A_ROW_CHARACTERS } from '../limits.ts'
 import { result } from './database.ts'
 import { endPending, newOwnerId, putRemoval } from './owners.ts'
 import { isRaw, referenceOfRaw } from './raw-blocks.ts'
 import { MOVABLE, type EntryDetails, type EntryOwner, type EntryRow } from './schema.ts'
 
+/** The CIDs that the index must hold: an entry whose name is its CID is found by that. A key of an index is what takes the time of storing many. */
+function contentsOf(names: EntryRow['names']): string[] {
+  return names.flatMap(([filename, cid]) => (filename === cid ? [] : [cid]))
+}
+
+/** Keys of the rows with entries of one content. */
+export async function rowsWithContent(owners: IDBObjectStore, cid: string): Promise<string[]> {
+  const [own, others] = await Promise.all([
+    result<IDBValidKey | undefined>(owners.index('names').getKey([cid, cid])),
+    result(owners.index('contents').getAllKeys(cid)),
+  ])
+  return [...new Set([...(own === undefined ? [] : [own]), ...others])] as string[]
+}
+
 export function rowOf(entries: readonly EntryOwner[]): EntryRow {
   const [first] = entries
   if (first === undefined) throw new RangeError('a row of entries needs one at least: this cannot be')
+  const names = entries.map(({ filename, cid }): [string, string] => [filename, cid])
   return {
     id: first.id,
     kind: 'entry',
-    names: entries.map(({ filename, cid }) => [filename, cid]),
-    contents: entries.map(({ cid }) => cid),
+    names,
+    contents: contentsOf(names),
     entries: entries.map(detailsOf),
     ...(first.implicit === undefined ? {} : { implicit: first.implicit }),
   }
@@ -21,12 +36,21 @@ export function rowOf(entries: readonly EntryOwner[]): EntryRow {
 /** Entries in the order of their names, in as few rows as may be: those of one raw block share one. */
 export function rowsOf(entries: readonly EntryOwner[]): EntryRow[] {
   const sorted = entries.toSorted((a, b) => compareNames([a.filename, a.cid], [b.filename, b.cid]))
-  const rows: EntryRow[] = []
-  for (let from = 0; from < sorted.length; from += ENTRIES_A_ROW) {
-    const id = newOwnerId()
-    rows.push(rowOf(sorted.slice(from, from + ENTRIES_A_ROW).map((entry) => ({ ...entry, id }))))
+  const rows: EntryOwner[][] = []
+  let characters = 0
+  for (const entry of sorted) {
+    const row = rows.at(-1)
+    characters += entry.filename.length
+    if (row !== undefined && row.length < ENTRIES_A_ROW && characters <= NAMES_A_ROW_CHARACTERS) row.push(entry)
+    else {
+      rows.push([entry])
+      characters = entry.filename.length
+    }
   }
-  return rows
+  return rows.map((row) => {
+    const id = newOwnerId()
+    return rowOf(row.map((entry) => ({ ...entry, id })))
+  })
 }
 
 export function entriesIn({ id, kind, names, entries, implicit }: EntryRow): EntryOwner[] {
@@ -43,8 +67,13 @@ export function mayShare({ cid, implicit }: Pick<EntryOwner, 'cid' | 'implicit'>
 
 /** The entries of one content. */
 export async function entriesOfContent(tx: IDBTransaction, cid: string): Promise<EntryOwner[]> {
-  const rows = await result<EntryRow[]>(tx.objectStore('owners').index('contents').getAll(cid))
-  return rows.flatMap(entriesIn).filter((entry) => entry.cid === cid)
+  const owners = tx.objectStore('owners')
+  const [own, others] = await Promise.all([
+    result<EntryRow | undefined>(owners.index('names').get([cid, cid])),
+    result<EntryRow[]>(owners.index('contents').getAll(cid)),
+  ])
+  const rows = new Map([...(own === undefined ? [] : [own]), ...others].map((row) => [row.id, row]))
+  return [...rows.values()].flatMap(entriesIn).filter((entry) => entry.cid === cid)
 }
 
 /** The names in the range by filename, then CID, at most `limit`. */
@@ -100,8 +129,8 @@ export class EntryRows {
   }
 
   async ofContent(cid: string): Promise<EntryOwner[]> {
-    const ids = await result(this.#owners.index('contents').getAllKeys(cid))
-    const rows = await Promise.all(ids.map((id) => this.#row(id as string)))
+    const ids = await rowsWithContent(this.#owners, cid)
+    const rows = await Promise.all(ids.map((id) => this.#row(id)))
     return rows.flatMap(entriesIn).filter((entry) => entry.cid === cid)
   }
 
@@ -139,7 +168,8 @@ export class EntryRows {
       await endPending(this.#tx, id, true)
       return id
     }
-    for (const list of [row.names, row.contents, row.entries]) list.splice(at, 1)
+    for (const list of [row.names, row.entries]) list.splice(at, 1)
+    row.contents = contentsOf(row.names)
     this.#changed.add(row)
     putRemoval(this.#tx, id)
     return id

@@ -1,7 +1,9 @@
 // Rows of owners within a transaction: their references, their end, and the usage that goes with it.
+import type { BlockKey } from '../blocks/blocks.ts'
 import { DatabaseError } from '../errors.ts'
 import { keyRange, result } from './database.ts'
-import type { Owner, PendingOwner, Usage } from './schema.ts'
+import { LINKS_A_ROW } from '../limits.ts'
+import { SIZE_IN_RECORD, type Owner, type PendingOwner, type Reference, type Usage } from './schema.ts'
 
 /**
  * A name for an owner that nobody else makes: the time in milliseconds, then random. Rows of what was stored together lie together by that:
@@ -27,6 +29,36 @@ export async function mustLive(tx: IDBTransaction, owner: Pick<PendingOwner, 'id
 /** Every reference of an owner. */
 export function ownedBy(tx: IDBTransaction, owner: string): IDBKeyRange {
   return keyRange(tx, [owner], [owner, []])
+}
+
+/** Puts what an owner says of one node, in several rows where it names many blocks. */
+export function putReference(tx: IDBTransaction, { blocks, sizes, own, ...rest }: Reference): void {
+  const references = tx.objectStore('references')
+  const parts = Math.ceil(blocks.length / LINKS_A_ROW) - 1
+  for (let part = 0; part <= Math.max(0, parts); part++) {
+    const [from, to] = [part * LINKS_A_ROW, (part + 1) * LINKS_A_ROW]
+    references.put({
+      ...rest,
+      ...(part === 0 && parts > 0 ? { parts } : {}),
+      node: partName(rest.node, part),
+      blocks: blocks.slice(from, to),
+      sizes: sizes.slice(from, to),
+      own: part === 0 ? own : 0,
+    } satisfies Reference)
+  }
+}
+
+function partName(node: string, part: number): string {
+  return part === 0 ? node : `${node}#${part}`
+}
+
+/** False where a row of a DAG is missing, or one of a child that may have links of its own: what lies below is not known. */
+export function reachesAll(references: readonly Reference[], root: BlockKey): boolean {
+  const nodes = new Set(references.map(({ node }) => node))
+  const isWhole = ({ node, blocks, sizes, parts = 0 }: Reference): boolean =>
+    blocks.every((key, index) => sizes[index] !== SIZE_IN_RECORD || nodes.has(key)) &&
+    Array.from({ length: parts }, (_, part) => partName(node, part + 1)).every((part) => nodes.has(part))
+  return nodes.has(root) && references.every(isWhole)
 }
 
 /** Ends an owner: as a removal that keeps its references where it leaves something behind, else at once. */

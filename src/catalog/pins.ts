@@ -37,7 +37,7 @@ async function settlePins(tx: IDBTransaction): Promise<number> {
   const sizes = await sizesOfPinned(tx)
   for (const pin of await result<PinOwner[]>(owners.index('pin').getAll())) owners.put({ ...pin, size: sizes.get(pin.pinned) ?? 0 })
   for (const row of await result<EntryRow[]>(owners.index('implicit').getAll(HELD))) {
-    if (!row.contents.some((cid) => sizes.has(cid))) owners.put({ ...row, implicit: UNHELD } satisfies EntryRow)
+    if (!row.names.some(([, cid]) => sizes.has(cid))) owners.put({ ...row, implicit: UNHELD } satisfies EntryRow)
   }
   return sum(sizes)
 }

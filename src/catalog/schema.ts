@@ -33,7 +33,7 @@ export interface EntryOwner extends OwnerBase {
 
 /**
  * Entries as they are kept: one, or many of one raw block each that were stored together (see PlacesRow for why). What `names` says, `entries` tells
- * the rest of, in the same order; `contents` are their CIDs.
+ * the rest of, in the same order; `contents` are the CIDs of those with another name.
  */
 export interface EntryRow extends OwnerBase {
   kind: 'entry'
@@ -90,6 +90,8 @@ export interface Reference {
   blocks: BlockKey[]
   sizes: number[]
   own: number
+  /** Rows that go on with this one: see putReference. */
+  parts?: number
 }
 
 /** A file of leaves. `live`: bytes of it that rows of `places` point at; where none is left the file goes, and then this row. */

@@ -3,7 +3,6 @@
 interface EntryRow {
   id: string
   kind: string
-  contents?: string[]
   names?: [string, string][]
   pinned?: string
   holder?: string
@@ -55,7 +54,7 @@ export async function audit(cacheDir: string, rawKey: (cid: string) => string | 
     const faults: string[] = []
     const ids = new Set(owners.map(({ id }) => id))
     for (const { id, kind, held } of owners) if (kind !== 'entry' && kind !== 'pin' && held !== true) faults.push(`${kind} ${id} is left`)
-    const named = new Set(owners.flatMap(({ contents = [] }) => contents.flatMap((cid) => rawKey(cid) ?? [])))
+    const named = new Set(owners.flatMap(({ names = [] }) => names.flatMap(([, cid]) => rawKey(cid) ?? [])))
     for (const { owner, node, blocks: own } of references) {
       if (!ids.has(owner)) faults.push(`reference ${node} of owner ${owner}, who is gone, is left`)
       for (const block of own) named.add(block)
