@@ -160,6 +160,7 @@ export class Core {
   noticeEviction(): void {
     this.isEvicted = true
     if (this.catalog.id !== undefined) wasAnother(this.#cacheDir, this.catalog.id)
+    this.#inBackground(this.store.packs?.renew(new DatabaseError('the browser took the packs away', this.#cacheDir)) ?? Promise.resolve())
   }
 
   /** Packs need a private file system and locks that other tabs see. Reading them needs no more; writing needs workers, which start now. */
@@ -169,11 +170,11 @@ export class Core {
     }
     if (this.medium === 'memory' || !this.locks.crossContext || !PackDirectory.isSupported) return refuse(packsMissing())
     const folder = packFolder(options.cacheDir)
-    const lanes =
+    const startLanes = async (): Promise<Lanes | undefined> =>
       options.tier === 'records'
-        ? Promise.resolve(refuse(new NotSupportedError("tier 'records' was asked for")))
+        ? refuse(new NotSupportedError("tier 'records' was asked for"))
         : this.#openLanes(folder, options.createWorker).catch(refuse)
-    return new PackStore(new PackDirectory(folder), this.catalog, this.locks, lanes)
+    return new PackStore(new PackDirectory(folder), this.catalog, this.locks, startLanes)
   }
 
   async #openLanes(folder: Folder, createWorker: (() => Worker) | undefined): Promise<Lanes> {
