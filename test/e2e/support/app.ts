@@ -131,8 +131,8 @@ export async function openTabs(app: App, count: number, path = ''): Promise<Open
   return { ...(await openIn(context, app, count, path)), close: () => context.close() }
 }
 
-/** Opens one tab of a profile that lies on the disk: only there does a browser hold files to a quota. */
-export async function openOnDisk(app: App): Promise<Opened> {
+/** Opens tabs of a profile that lies on the disk: only there does a browser hold files to a quota. */
+export async function openOnDisk(app: Served, count = 1): Promise<Opened> {
   const folder = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-profile-'))
   const launch = { executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS }
   const context = await chromium.launchPersistentContext(folder, launch)
@@ -140,10 +140,10 @@ export async function openOnDisk(app: App): Promise<Opened> {
     await context.close()
     await rm(folder, { recursive: true, force: true })
   }
-  return { ...(await openIn(context, app, 1, '')), close }
+  return { ...(await openIn(context, app, count, '')), close }
 }
 
-async function openIn(context: BrowserContext, app: App, count: number, path: string): Promise<Omit<Opened, 'close'>> {
+async function openIn(context: BrowserContext, app: Served, count: number, path: string): Promise<Omit<Opened, 'close'>> {
   context.setDefaultTimeout(ACTION_TIMEOUT_MS)
   const errors: string[] = []
   const tabs: Page[] = []
