@@ -348,7 +348,8 @@ class Hand {
       return
     }
     const read = await this.#found(entry, () => readAll(stream.getReader()))
-    if (read === undefined) return
+    // What is another hand's own stays so.
+    if (read === undefined || (isOwn(keyIn(original)) && !this.#isHeld(cid))) return
     const filename = this.#filename(keyIn(original))
     if (this.#random.below(4) === 0) {
       const half = read.subarray(0, read.byteLength - 20)
@@ -521,6 +522,6 @@ async function refused(deleting: Promise<boolean>): Promise<boolean | 'refused'>
 
 function wordsOf(error: unknown): string {
   const { name, message, stack, cause } = error as Error
-  const because = cause === undefined ? '' : `, because of ${String(cause)}`
+  const because = cause === undefined ? '' : `, because of ${wordsOf(cause)}`
   return `${name}: ${message}${because}\n${stack ?? ''}`
 }
