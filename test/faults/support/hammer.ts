@@ -14,6 +14,7 @@ const OWN_PARTS = 3
 /** Files stored together: few, or rarely as many as make a pack. */
 const FEW = 12
 const MANY = 520
+const DELETED_AT_ONCE = 40
 /** Entries that one hand keeps at most before it deletes some, those stored together counted as one. */
 const ENTRIES = 9
 const NAMES = 3
@@ -178,7 +179,7 @@ class Hand {
   async #storeMany(): Promise<void> {
     const count = this.#random.below(8) === 0 ? MANY : FEW
     const group = this.#random.below(NAMES)
-    const keys = Array.from({ length: count }, () => `b${300 + this.#random.below(300)}-${this.#own(this.#random.below(5000))}`)
+    const keys = Array.from({ length: count }, (_, index) => `b${300 + index}-${this.#own(1000 * (group + 1) + index)}`)
     const filenames = keys.map((key, index) => `${this.#name}/g${group}-${index}/${key}`)
     const items = keys.map((key, index) => ({ data: piecesOf(key)[0] ?? '', filename: filenames[index] ?? '' }))
     const cids = await this.#tools.storage.storeMany(items)
@@ -286,7 +287,8 @@ class Hand {
     const group = /^\w+\/g\d+-/.exec(filename)?.[0]
     if (group !== undefined) {
       const together = [...this.#entries.values()].filter(([name]) => name.startsWith(group))
-      const some = this.#random.below(2) === 0 ? together : together.filter((_, index) => index % 3 === 0)
+      const from = this.#random.below(together.length)
+      const some = together.slice(from, from + DELETED_AT_ONCE)
       await Promise.all(some.map((one) => this.#deleteOne(one)))
       return
     }
