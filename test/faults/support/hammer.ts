@@ -14,7 +14,7 @@ const OWN_PARTS = 3
 /** Files stored together: few, or rarely as many as make a pack. */
 const FEW = 12
 const MANY = 520
-const DELETED_AT_ONCE = 40
+const DELETED_AT_ONCE = 5
 /** Entries that one hand keeps at most before it deletes some, those stored together counted as one. */
 const ENTRIES = 9
 const NAMES = 3
@@ -177,7 +177,7 @@ class Hand {
   }
 
   async #storeMany(): Promise<void> {
-    const count = this.#random.below(8) === 0 ? MANY : FEW
+    const count = this.#random.below(16) === 0 ? MANY : FEW
     const group = this.#random.below(NAMES)
     const keys = Array.from({ length: count }, (_, index) => `b${300 + index}-${this.#own(1000 * (group + 1) + index)}`)
     const filenames = keys.map((key, index) => `${this.#name}/g${group}-${index}/${key}`)
