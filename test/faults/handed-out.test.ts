@@ -3,7 +3,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { serveApp, type Kit, type Served } from '../e2e/support/app.ts'
-import { BROWSERS, firefox, type Tab } from './support/browsers.ts'
+import { firefox, openTabs, type Tab } from './support/browsers.ts'
 import { faultsIn } from './support/ledger.ts'
 import type * as Workload from './support/workload.ts'
 import type { Look } from './support/workload.ts'
@@ -56,20 +56,23 @@ function open(tab: Tab, tier: Tier): Promise<string> {
   )
 }
 
-/** Stores the content and takes all that can be handed out of it. */
-function take(tab: Tab): Promise<string> {
+/** Stores contents and takes of each what can be handed out: the packs of one are held by Blobs alone, those of another by a stream. */
+function take(tab: Tab): Promise<string[]> {
   return tab.evaluate(async (mebibytes) => {
     const own = globalThis as unknown as Own
     const { storage } = own
-    const bytes = own.bytes(mebibytes, 1)
-    const cid = await storage.store(bytes, { filename: 'given' })
-    const [blob, stream] = [await storage.blob(cid), await storage.stream(cid)]
+    const contents = [own.bytes(mebibytes, 1), own.bytes(mebibytes, 2), own.bytes(6, 3)]
+    const cids: string[] = []
+    for (const data of contents) cids.push(await storage.store(data))
+    const [blobbed = '', streamed = '', left = ''] = cids
+    const [blob, stream] = [await storage.blob(blobbed), await storage.stream(streamed)]
     if (blob === null || stream === null) throw new Error('it was just stored')
     own.blob = blob
     own.slice = blob.slice(3 * 1_048_576 + 5, 40 * 1_048_576 - 7)
     own.reader = stream.getReader()
     own.read = 0
     own.isRight = true
+    const [, bytes = new Uint8Array(0)] = contents
     while (own.read < bytes.byteLength / 2) {
       const { done, value } = await own.reader.read()
       if (done) throw new Error('the stream is too short')
@@ -77,7 +80,7 @@ function take(tab: Tab): Promise<string> {
     }
     // One that is abandoned, and one that is left where it is.
     for (const isCancelled of [true, false]) {
-      const reader = (await storage.stream(cid))?.getReader()
+      const reader = (await storage.stream(left))?.getReader()
       await reader?.read()
       if (isCancelled) await reader?.cancel()
     }
@@ -92,32 +95,33 @@ function take(tab: Tab): Promise<string> {
       own.worker.onmessage = resolve
       own.worker.postMessage(blob)
     })
-    return cid
+    return cids
   }, GIVEN_MIB)
 }
 
-/** Leaves a sixth of the content needed, so that its pack is rewritten, then nothing of it; and stores other things all the while. */
-function takeAway(tab: Tab, cid: string): Promise<boolean> {
-  return tab.evaluate(async (cid) => {
+/** Leaves a sixth of the contents needed, so that their packs are rewritten, then nothing of them; and stores other things all the while. */
+function takeAway(tab: Tab, cids: string[]): Promise<boolean[]> {
+  return tab.evaluate(async (cids) => {
     const { storage, bytes } = globalThis as unknown as Own
-    const part = await storage.store([bytes(48, 1).subarray(0, 8 * 1_048_576), bytes(2, 2)], { filename: 'part' })
-    await storage.delete(cid)
+    const parts = [1, 2].map((seed) => bytes(48, seed).subarray(0, 8 * 1_048_576))
+    const part = await storage.store([...parts, bytes(2, 4)], { filename: 'part' })
+    for (const cid of cids) await storage.delete(cid)
     await storage.gc()
-    for (const seed of [3, 4, 5]) await storage.store(bytes(6, seed), { filename: `other ${seed}` })
+    for (const seed of [5, 6, 7]) await storage.store(bytes(6, seed), { filename: `other ${seed}` })
     await storage.delete(part)
     await storage.gc()
-    for (const { cid: other, filename } of await storage.listFiles()) if (filename !== 'other 5') await storage.delete(other)
+    for (const { cid, filename } of await storage.listFiles()) if (filename !== 'other 7') await storage.delete(cid)
     await storage.gc()
-    await storage.store(bytes(48, 6), { filename: 'as large' })
-    return storage.exists(cid)
-  }, cid)
+    await storage.store(bytes(48, 8), { filename: 'as large' })
+    return Promise.all(cids.map((cid) => storage.exists(cid)))
+  }, cids)
 }
 
 /** What each of the things in hand comes to. */
 function readAll(tab: Tab): Promise<{ blob: string; slice: string; worker: string; stream: string; read: number }> {
   return tab.evaluate(async (mebibytes) => {
     const own = globalThis as unknown as Own
-    const bytes = own.bytes(mebibytes, 1)
+    const [bytes, streamed] = [own.bytes(mebibytes, 1), own.bytes(mebibytes, 2)]
     const follow = async (reader: ReadableStreamDefaultReader<Uint8Array>, from: number, expected: Uint8Array): Promise<string> => {
       own.read = from
       try {
@@ -130,7 +134,7 @@ function readAll(tab: Tab): Promise<{ blob: string; slice: string; worker: strin
         return own.isRight ? (error as Error).name : 'wrong'
       }
     }
-    const stream = await follow(own.reader, own.read, bytes)
+    const stream = await follow(own.reader, own.read, streamed)
     const read = own.read
     const blob = await follow(own.blob.stream().getReader(), 0, bytes)
     const slice = await follow(own.slice.stream().getReader(), 0, bytes.subarray(3 * 1_048_576 + 5, 40 * 1_048_576 - 7))
@@ -157,22 +161,22 @@ describe.each(['chromium', 'firefox'] as const)('in %s', (name) => {
   it.skipIf(isMissing).each<Tier>(['packs', 'records'])(
     'over %s',
     async (tier) => {
-      const { tabs, errors, close } = await BROWSERS[name](app, 3)
+      const { tabs, errors, close } = await openTabs(name, app, 3)
       try {
         const [one, two, three] = tabs
         if (one === undefined || two === undefined || three === undefined) throw new Error('there should be tabs')
         const here = await open(one, tier)
         console.log(`handed out in ${name}: tier ${here}`)
         expect(await open(two, tier)).toBe(here)
-        const cid = await take(one)
-        expect(await takeAway(two, cid)).toBe(false)
+        const cids = await take(one)
+        expect(await takeAway(two, cids)).toEqual([false, false, false])
         const answers = await readAll(one)
         expect(answers).toMatchObject({ blob: 'right', slice: 'right', worker: 'right' })
         if (here === 'packs') expect(answers).toMatchObject({ stream: 'right', read: GIVEN_MIB * MIB })
         // What lies in records is gone with its content, and the stream says so.
         else expect(answers).toMatchObject({ stream: 'UnavailableError' })
         // While the tab lives, so do the packs behind its Blobs.
-        if (here === 'packs') expect((await look(two)).usage.deadBytes).toBeGreaterThanOrEqual(GIVEN_MIB * MIB)
+        if (here === 'packs') expect((await look(two)).usage.deadBytes).toBeGreaterThanOrEqual((GIVEN_MIB + 6) * MIB)
         await one.close()
         await expect.poll(async () => faultsIn(await look(two)), { timeout: LET_GO_TIMEOUT_MS }).toEqual([])
         await open(three, tier)

@@ -20,13 +20,17 @@ export interface Tabs {
   tabs: Tab[]
   /** What goes wrong in one of them unseen. */
   errors: string[]
-  close(): Promise<void>
+  close: () => Promise<void>
 }
 
 export const firefox: { path: string; version: string } | undefined = await findFirefox()
 
 /** Opens tabs of the app; the browser must be closed at the end. */
-export const BROWSERS: Record<'chromium' | 'firefox', (app: Served, count: number) => Promise<Tabs>> = {
+export function openTabs(browser: 'chromium' | 'firefox', app: Served, count: number): Promise<Tabs> {
+  return DRIVERS[browser](app, count)
+}
+
+const DRIVERS: Record<'chromium' | 'firefox', (app: Served, count: number) => Promise<Tabs>> = {
   async chromium(app, count) {
     const { tabs, errors, close } = await openOnDisk(app, count)
     return {
