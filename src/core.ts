@@ -231,9 +231,17 @@ export class Core {
 
   /** Something to give up when a full disk must allow a deletion, without which (no room, read-only) things are as they are; and what makes room. */
   #prepareForFullDisk(): void {
-    this.#inBackground(this.catalog.keepReserve())
+    this.#inBackground(this.#keepReserve())
     // By the time that it is needed there may be no network to load it from.
     this.#inBackground(loadEviction())
+  }
+
+  async #keepReserve(): Promise<void> {
+    const { files } = await this.catalog.usage()
+    if (!(await this.catalog.keepReserve()) || files === 0 || !this.canFree) return
+    // What was deleted while nothing could be written may not be settled yet (see endOverQuota).
+    const { settleCatalog } = await import('./blocks/settle.ts')
+    await settleCatalog(this.store, this.pinnedByHelia)
   }
 
   /** Where an earlier opening was allowed more. What is pinned stays. */

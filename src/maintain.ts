@@ -10,7 +10,7 @@ import { draftOf } from './content.ts'
 import { foundHere, withFound, type Found } from './found.ts'
 import type { Committed, KeptContent } from './catalog/commit.ts'
 import type { Writer } from './blocks/writer.ts'
-import { IntegrityError, UnavailableError } from './errors.ts'
+import { IntegrityError, QuotaError, UnavailableError } from './errors.ts'
 import { raced } from './files/abort.ts'
 import type { Operation } from './operation.ts'
 import type { Cancellable, ContentPath } from './types.ts'
@@ -18,10 +18,18 @@ import type { Cancellable, ContentPath } from './types.ts'
 export async function remove(operation: Operation, path: ContentPath, options: { filename?: string; force?: boolean }): Promise<boolean> {
   const cid = await foundHere(operation, path)
   if (cid === null) return false
-  const { ended, changes } = await deleteEntries(operation.core.catalog, cid.toString(), options)
-  operation.core.announce(changes)
-  await operation.core.free(ended)
-  return ended.length > 0
+  const { core } = operation
+  const end = (): ReturnType<typeof deleteEntries> => deleteEntries(core.catalog, cid.toString(), options)
+  const { ended, changes } = await end().catch(async (error: unknown) => {
+    if (!(error instanceof QuotaError)) throw error
+    const { endOverQuota, goingWith } = await import('./blocks/eviction.ts')
+    const going = { contents: await goingWith(core.catalog, cid.toString(), options.filename), pinnedByHelia: core.pinnedByHelia }
+    const done = await endOverQuota(core.store, going, async () => Promise.reject(error))
+    return { ended: done.ended, changes: [...done.changes.values()].flat() }
+  })
+  core.announce(changes)
+  await core.free(ended)
+  return changes.length > 0
 }
 
 export async function unpin(operation: Operation, path: ContentPath, options: { holder?: string }): Promise<boolean> {

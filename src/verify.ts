@@ -2,11 +2,10 @@
 import * as Digest from 'multiformats/hashes/digest'
 import { CID } from 'multiformats/cid'
 import { canLink, DAG_PB, RAW } from './blocks/links.ts'
-import { recountUsage } from './blocks/removal.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
+import { settleCatalog } from './blocks/settle.ts'
 import { entriesOf, listEntries } from './catalog/entries.ts'
 import { entriesOfContent } from './catalog/entry-rows.ts'
-import { endOrphans, recountEntries, recountPacks } from './catalog/lost-rows.ts'
 import { isKnown } from './catalog/raw-blocks.ts'
 import type { EntryOwner, Reference } from './catalog/schema.ts'
 import { StorageError } from './errors.ts'
@@ -74,20 +73,17 @@ export async function verify(operation: Operation, path: ContentPath | undefined
   const entries = root === undefined ? await allContents(operation) : (await entriesOf(operation.core.catalog, root.toString())).slice(0, 1)
   for (const entry of entries) await check(entry)
   const verdict = root !== undefined && entries.length === 0 ? await verifyDag(operation, root, options) : answer
-  if (path === undefined) await settleCatalog(operation)
+  if (path === undefined) await settled(operation)
   operation.signal.throwIfAborted()
   return verdict
 }
 
-/** Frees what lost rows of the catalog left behind, and counts anew what there is. Where nothing can be written, the next one does it. */
-async function settleCatalog({ core }: Operation): Promise<void> {
+/** Where nothing can be written, the next one does it. */
+async function settled({ core }: Operation): Promise<void> {
+  // Without locks that other tabs see, freeing waits for an opening with nobody else.
+  if (!core.canFree) return
   try {
-    const ended = await endOrphans(core.catalog)
-    await recountEntries(core.catalog)
-    const emptied = await recountPacks(core.catalog)
-    await core.store.packs?.removeEmptied(emptied)
-    await core.free(ended, true)
-    if (ended.length === 0) await recountUsage(core.store)
+    await settleCatalog(core.store, core.pinnedByHelia)
   } catch (error) {
     if (!(error instanceof StorageError)) throw error
   }

@@ -1,14 +1,17 @@
 // Making room: what was used least recently and no pin holds is given up, as much of it as is needed and no more.
 import type { Catalog } from '../catalog/catalog.ts'
 import type { CatalogChange } from '../catalog/commit.ts'
-import { pagesOf, result } from '../catalog/database.ts'
+import { keyRange, pagesOf, result } from '../catalog/database.ts'
 import { endImplicitEntries, endUnused } from '../catalog/entries.ts'
-import { entriesIn } from '../catalog/entry-rows.ts'
+import { entriesIn, entriesOfContent } from '../catalog/entry-rows.ts'
+import { pinsOf } from '../catalog/pins.ts'
 import type { Owner, PackRow, Place } from '../catalog/schema.ts'
-import { CHUNK_SIZE_BYTES, RESERVE_BYTES } from '../limits.ts'
+import { QuotaError } from '../errors.ts'
+import { CHUNK_SIZE_BYTES, RESERVE_BYTES, ROOM_TRIES, ROOM_WAIT_MS } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { sweepPacks } from './pack-sweep.ts'
+import { settleCatalog } from './settle.ts'
 import { endDead, recountUsage, runRemoval, unneeded, type PinnedByHelia } from './removal.ts'
 
 export interface Evicted {
@@ -71,7 +74,11 @@ interface Plan {
  * up, or not enough of it, and then nothing is. Content that was used or pinned meanwhile stays.
  */
 export async function makeRoom(store: LocalBlockstore, eviction: Eviction): Promise<number> {
-  const unneededBytes = await freeUnneeded(store, eviction)
+  const unneededBytes = await freeUnneeded(store, eviction).catch((error: unknown) => {
+    // Not even that much can be written: see endOverQuota.
+    if (error instanceof QuotaError) return 0
+    throw error
+  })
   if (unneededBytes > 0) return unneededBytes
   const chosen = await planned(store, eviction)
   let freed = 0
@@ -95,15 +102,7 @@ async function freeUnneeded(store: LocalBlockstore, { of, pinnedByHelia, signal,
 
 /** Those used least recently until what they would free is enough; none where it is not. */
 async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Chosen[]> {
-  const plan: Plan = {
-    owners: new Set(),
-    contents: new Set(),
-    free: new Map(),
-    packs: new Map(),
-    freedBytes: 0,
-    chosen: [],
-    places: new Map(),
-  }
+  const plan = emptyPlan()
   const comesBack = (block: BlockKey): boolean => eviction.of === 'kept' || isEmptied(plan, block)
   const gainOf = ({ blocks }: Chosen): number =>
     blocks.reduce((sum, block) => sum + (comesBack(block) ? (plan.free.get(block) ?? 0) : 0), 0)
@@ -130,13 +129,22 @@ async function planned(store: LocalBlockstore, eviction: Eviction): Promise<Chos
   return plan.freedBytes >= eviction.needed ? chosen() : []
 }
 
+function emptyPlan(): Plan {
+  return { owners: new Set(), contents: new Set(), free: new Map(), packs: new Map(), freedBytes: 0, chosen: [], places: new Map() }
+}
+
 function isEmptied({ places, packs }: Plan, block: BlockKey): boolean {
   const place = places.get(block)
   return place === undefined || packs.get(place.pack)?.live === 0
 }
 
 /** Adds contents to what would go. */
-async function weigh(store: LocalBlockstore, candidates: readonly Candidate[], plan: Plan, { of, pinnedByHelia }: Eviction): Promise<void> {
+async function weigh(
+  store: LocalBlockstore,
+  candidates: readonly Candidate[],
+  plan: Plan,
+  { of, pinnedByHelia }: Pick<Eviction, 'of' | 'pinnedByHelia'>,
+): Promise<void> {
   const { catalog } = store
   const named = await catalog.read(['owners', 'references'], (tx) =>
     Promise.all(candidates.map(({ cid }) => catalog.referencesOfContent(tx, cid))),
@@ -220,7 +228,7 @@ async function candidatesOf(catalog: Catalog): Promise<Candidate[]> {
 /** Ends the entries of some contents and frees what they alone needed. Answers bytes. */
 async function evict(store: LocalBlockstore, chosen: readonly Chosen[], eviction: Eviction): Promise<number> {
   const { pinnedByHelia, onChanges, onEvicted } = eviction
-  const { ended, changes } = await endUnused(store.catalog, chosen)
+  const { ended, changes } = await endOverQuota(store, { contents: chosen, pinnedByHelia }, () => endUnused(store.catalog, chosen))
   onChanges([...changes.values()].flat())
   onEvicted(
     chosen.flatMap(({ cid, bytes }) =>
@@ -231,4 +239,97 @@ async function evict(store: LocalBlockstore, chosen: readonly Chosen[], eviction
   let freed = 0
   for (const id of ended) freed += (await runRemoval(store, id, { pinnedByHelia })).bytes
   return freed
+}
+
+/** A content that goes with these owners, or none of it where they share their rows with others. */
+export interface Going {
+  cid: string
+  owners: readonly string[]
+}
+
+/** What was ended, and the changes of each content by its CID. */
+interface Ended {
+  ended: string[]
+  changes: Map<string, CatalogChange[]>
+}
+
+/**
+ * Ends the owners of contents. Where the browser takes no write at all, since there is more by now than it allows, they end by a transaction that does
+ * nothing but delete, which it lets through; what that leaves behind is settled as soon as it takes writes again.
+ *
+ * @throws QuotaError where nothing of it can go that way
+ */
+export async function endOverQuota(
+  store: LocalBlockstore,
+  { contents, pinnedByHelia }: { contents: readonly Going[]; pinnedByHelia: PinnedByHelia },
+  end: () => Promise<Ended>,
+): Promise<Ended> {
+  try {
+    return await end()
+  } catch (error) {
+    if (!(error instanceof QuotaError)) throw error
+    const changes = await store.locks.exclusive(() => drop(store, contents, pinnedByHelia))
+    if (changes.size === 0) throw error
+    for (let tries = 1; tries <= ROOM_TRIES && !(await settle(store, pinnedByHelia)); tries++) {
+      // Browsers free lazily.
+      await new Promise((resolve) => setTimeout(resolve, ROOM_WAIT_MS * tries))
+    }
+    return { ended: [], changes }
+  }
+}
+
+/** Under the lock, so that nobody begins to need them meanwhile. References stay, and tell `settle` what is left. */
+async function drop(store: LocalBlockstore, contents: readonly Going[], pinnedByHelia: PinnedByHelia): Promise<Ended['changes']> {
+  const alone = await store.catalog.read(['owners'], async (tx) => {
+    const found = await Promise.all(
+      contents.map(async ({ cid, owners }) => {
+        const rows = await Promise.all(owners.map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))))
+        const entries = rows.flatMap((row) => (row?.kind === 'entry' ? [row] : []))
+        return entries.length > 0 && entries.every((row) => row.names.length === 1) ? [{ cid, owners, entries }] : []
+      }),
+    )
+    return found.flat()
+  })
+  if (alone.length === 0) return new Map()
+  const plan = emptyPlan()
+  const candidates = alone.map(({ cid, owners }) => ({ cid, owners: [...owners], size: 0, lastUsed: 0 }))
+  await weigh(store, candidates, plan, { of: 'disk', pinnedByHelia })
+  const emptied = [...plan.packs.values()].flatMap(({ id, live }) => (live === 0 ? [id] : []))
+  await store.catalog.write(['owners', 'packs', 'places'], async (tx) => {
+    tx.objectStore('meta').delete('reserve')
+    for (const { owners } of alone) for (const id of owners) tx.objectStore('owners').delete(id)
+    for (const id of emptied) {
+      tx.objectStore('packs').delete(id)
+      tx.objectStore('places').delete(keyRange(tx, [id], [id, []]))
+    }
+  })
+  await store.records.deleteMany([...plan.free.keys()].filter((block) => !plan.places.has(block)))
+  for (const id of emptied) await store.packs?.removeFile(id)
+  return new Map(
+    alone.map(({ cid, entries }) => [
+      cid,
+      entries.flatMap(({ names }) => names.map(([filename]) => ({ cid, filename, kind: 'deleted' as const }))),
+    ]),
+  )
+}
+
+async function settle(store: LocalBlockstore, pinnedByHelia: PinnedByHelia): Promise<boolean> {
+  try {
+    await settleCatalog(store, pinnedByHelia)
+    await store.catalog.keepReserve()
+    return true
+  } catch (error) {
+    if (!(error instanceof QuotaError)) throw error
+    return false
+  }
+}
+
+/** A content with all its entries and pins, to be given up by their deletion; none where another entry keeps it. */
+export async function goingWith(catalog: Catalog, cid: string, filename: string | undefined): Promise<Going[]> {
+  return catalog.read(['owners'], async (tx) => {
+    const pinned = result(tx.objectStore('owners').index('pin').getAllKeys(pinsOf(tx, cid)))
+    const [entries, pins] = await Promise.all([entriesOfContent(tx, cid), pinned])
+    if (filename !== undefined && entries.some((entry) => entry.filename !== filename)) return []
+    return [{ cid, owners: [...entries.map(({ id }) => id), ...(pins as string[])] }]
+  })
 }

@@ -152,16 +152,17 @@ export class Catalog {
     }
   }
 
-  /** Lays the reserve by that writeToFree gives up. */
-  async keepReserve(): Promise<void> {
+  /** Lays the reserve by that writeToFree gives up. Answers whether there was none: that of a storage with content was given up. */
+  async keepReserve(): Promise<boolean> {
     const has = await this.read(['meta'], (tx) => result(tx.objectStore('meta').getKey('reserve')))
-    if (has !== undefined) return
+    if (has !== undefined) return false
     // Incompressible, so that it takes the room that it stands for.
     const reserve = new Uint8Array(RESERVE_BYTES)
     for (let at = 0; at < reserve.length; at += 65_536) crypto.getRandomValues(reserve.subarray(at, at + 65_536))
     await this.write([], async (tx) => {
       await result(tx.objectStore('meta').put(reserve, 'reserve'))
     })
+    return true
   }
 
   /** Turns an owner into a removal, references and all as they are. */

@@ -3,21 +3,23 @@ import { MemoryDatastore } from 'datastore-core'
 import { IDBDatastore } from 'datastore-idb'
 import { Key, type Batch, type Datastore } from 'interface-datastore'
 import type { Blockstore } from 'interface-blockstore'
-import type { Locks } from '../catalog/locks.ts'
 import type { LocalBlockstore } from '../blocks/local-blockstore.ts'
 import type { PinnedByHelia } from '../blocks/removal.ts'
+import { ClosedError, QuotaError } from '../errors.ts'
 import type { HeliaNode } from '../types.ts'
 import { pinKey, PINNED_BLOCK } from './helia-pins.ts'
 import { openSession, READS } from './helia-view.ts'
 import type { NodeStores } from './node.ts'
 
-/** datastore-idb, with the shared lock around writes of pins, so that a removal reads pins that stay as they are. */
+/**
+ * datastore-idb, with the shared lock around writes of pins, so that a removal reads pins that stay as they are, and with room made where there is none.
+ */
 export class GuestDatastore extends IDBDatastore {
-  readonly #locks: Locks
+  readonly #store: LocalBlockstore
 
-  constructor(name: string, locks: Locks) {
+  constructor(name: string, store: LocalBlockstore) {
     super(name)
-    this.#locks = locks
+    this.#store = store
   }
 
   override async open(): Promise<void> {
@@ -28,22 +30,58 @@ export class GuestDatastore extends IDBDatastore {
   }
 
   override put(key: Key, value: Uint8Array, options?: { signal?: AbortSignal }): Promise<Key> {
-    return this.#guarded(key, () => super.put(key, value, options))
+    const put = (): Promise<Key> => this.#guarded(key, () => super.put(key, value, options))
+    return this.#store.withRoom(value.byteLength, () => knowingQuota(put), options?.signal)
   }
 
   override delete(key: Key, options?: { signal?: AbortSignal }): Promise<void> {
     return this.#guarded(key, () => super.delete(key, options))
   }
 
+  /** In place of the one of datastore-idb, which says nothing of what fails. */
   override batch(): Batch {
-    const batch = super.batch()
-    const commit = batch.commit.bind(batch)
-    batch.commit = (options) => this.#locks.shared(async () => commit(options))
-    return batch
+    const puts = new Map<string, Uint8Array>()
+    const deletes = new Set<string>()
+    const commit = async (): Promise<void> => {
+      const db = this['db']
+      if (db === undefined) throw new ClosedError('the datastore was closed')
+      const { store, done } = db.transaction(this['location'], 'readwrite')
+      await Promise.all([
+        ...[...puts].flatMap(([key, value]) => (deletes.has(key) ? [] : [store.put(value, key)])),
+        ...[...deletes].map((key) => store.delete(key)),
+        done,
+      ])
+    }
+    return {
+      put: (key, value) => void puts.set(key.toString(), value),
+      delete: (key) => void deletes.add(key.toString()),
+      commit: async (options) => {
+        options?.signal?.throwIfAborted()
+        await this.#store.withRoom(0, () => knowingQuota(() => this.#store.locks.shared(commit)), options?.signal)
+      },
+    }
   }
 
   #guarded<T>(key: Key, work: () => Promise<T>): Promise<T> {
-    return key.toString().startsWith(PINNED_BLOCK) ? this.#locks.shared(work) : work()
+    return key.toString().startsWith(PINNED_BLOCK) ? this.#store.locks.shared(work) : work()
+  }
+}
+
+/**
+ * datastore-idb says every error of the browser as the text of its own.
+ *
+ * @throws QuotaError
+ */
+async function knowingQuota<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (cause) {
+    if (!String(cause).includes('QuotaExceededError')) throw cause
+    throw new QuotaError(
+      "the browser has no room left for the data of Helia's node: delete or unpin something, or free disk space",
+      {},
+      { cause },
+    )
   }
 }
 
@@ -51,7 +89,6 @@ export class GuestDatastore extends IDBDatastore {
 export interface Host {
   medium: 'idb' | 'memory'
   store: LocalBlockstore
-  locks: Locks
   pinnedByHelia: PinnedByHelia
   /** Asked for pins instead of the database, where the datastore is none. */
   memoryPins: PinnedByHelia | undefined
@@ -61,7 +98,7 @@ export interface Host {
 
 /** Opens both over a storage's databases. */
 export async function openGuestStores(core: Host, datastoreName: string): Promise<NodeStores> {
-  const datastore = core.medium === 'memory' ? memoryDatastore(core) : await openDatastore(datastoreName, core.locks)
+  const datastore = core.medium === 'memory' ? memoryDatastore(core) : await openDatastore(datastoreName, core.store)
   const blockstore = await openSession(core.store, core.pinnedByHelia, core.canFree)
   return {
     blockstore,
@@ -77,8 +114,8 @@ export async function openGuestStores(core: Host, datastoreName: string): Promis
   }
 }
 
-async function openDatastore(name: string, locks: Locks): Promise<Datastore> {
-  const datastore = new GuestDatastore(name, locks)
+async function openDatastore(name: string, store: LocalBlockstore): Promise<Datastore> {
+  const datastore = new GuestDatastore(name, store)
   await datastore.open()
   return datastore
 }

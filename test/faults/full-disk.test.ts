@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Page } from 'playwright'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import type { Key } from 'interface-datastore'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { openOnDisk, startApp, type App, type Kit } from '../e2e/support/app.ts'
 
@@ -85,6 +86,11 @@ async function open(tier: 'records' | 'packs', quotaMiB: number, disk?: { folder
   }, tier)
 }
 
+async function setQuota(mebibytes: number): Promise<void> {
+  const session = await tab.context().newCDPSession(tab)
+  await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(app.url).origin, quotaSize: mebibytes * MIB })
+}
+
 /** Stores so many MiB under their seed as a name. Answers the error's name, or undefined. */
 function store(mebibytes: number, seed: number, pin = false): Promise<string | undefined> {
   return tab.evaluate(
@@ -96,6 +102,40 @@ function store(mebibytes: number, seed: number, pin = false): Promise<string | u
       )
     },
     [mebibytes, seed, pin] as const,
+  )
+}
+
+function remove(filename: string): Promise<boolean> {
+  return tab.evaluate(async (filename) => {
+    const { storage } = globalThis as unknown as Tab
+    const file = (await storage.listFiles()).find((one) => one.filename === filename)
+    return file !== undefined && storage.delete(file.cid)
+  }, filename)
+}
+
+/** Whether the browser takes a record of 70 kB, which is taken away again. */
+function fits(): Promise<boolean> {
+  return tab.evaluate(
+    () =>
+      new Promise<boolean>((resolve, reject) => {
+        const opening = indexedDB.open('probe', 1)
+        opening.onupgradeneeded = () => opening.result.createObjectStore('probe')
+        opening.onerror = () => resolve(false)
+        opening.onsuccess = () => {
+          const tx = opening.result.transaction('probe', 'readwrite', { durability: 'strict' })
+          tx.objectStore('probe').put(crypto.getRandomValues(new Uint8Array(60_000)), 1)
+          tx.objectStore('probe').delete(1)
+          tx.oncomplete = () => {
+            opening.result.close()
+            resolve(true)
+          }
+          tx.onabort = () => {
+            opening.result.close()
+            if (tx.error?.name === 'QuotaExceededError') resolve(false)
+            else reject(tx.error ?? new Error('aborted'))
+          }
+        }
+      }),
   )
 }
 
@@ -188,6 +228,66 @@ describe.each(['records', 'packs'] as const)('a full disk, on %s,', (tier) => {
     expect(await evicted()).not.toContain('1')
     expect(await listed()).toContain('1 whole')
     expect(await listed()).toContain('14 whole')
+    expect(await damaged()).toEqual([])
+  })
+
+  it("gives the data of Helia's node room as well, or says what the matter is", async () => {
+    await open(tier, 160)
+    for (const seed of [1, 2]) expect(await store(40, seed, true)).toBeUndefined()
+    expect(await store(40, 3)).toBeUndefined()
+    const outcomes = await tab.evaluate(async () => {
+      const { kit, storage } = globalThis as unknown as Tab
+      await storage.close()
+      const own = ((globalThis as unknown as Tab).storage = new kit.IPFSKitStorage({
+        cacheDir: 'full',
+        config: { ipfs: { gateways: [], delegatedRouters: [] } },
+      }))
+      const node = await own.helia()
+      if (node === null) throw new Error('there is no node')
+      const key = (name: string): Key => ({ toString: () => `/local/${name}` }) as Key
+      const bytes = (name: string): Uint8Array => (globalThis as unknown as Tab).bytes(1, Number(name) + 10)
+      // The browser may let a little more in than it says.
+      const untilFull = async (put: (name: string) => unknown): Promise<string[]> => {
+        const told: string[] = []
+        while (told.length < 200 && !told.includes('QuotaError')) {
+          try {
+            await put(`${told.length}`)
+            told.push('done')
+          } catch (error) {
+            told.push((error as Error).name)
+          }
+        }
+        return told
+      }
+      const one = await untilFull((name) => node.datastore.put(key(name), bytes(name)))
+      const many = await untilFull((name) => {
+        const batch = node.datastore.batch()
+        batch.put(key(`batch ${name}`), bytes(name))
+        return batch.commit()
+      })
+      return { one, many }
+    })
+    expect(outcomes.one.length).toBeGreaterThan(40)
+    expect([outcomes.one.at(-1), outcomes.many.at(-1)]).toEqual(['QuotaError', 'QuotaError'])
+    expect(await listed()).toEqual(['1 whole', '2 whole'])
+    expect(await damaged()).toEqual([])
+  })
+
+  it('that is fuller than it may be, since the browser allows less by now, lets go of what is deleted, and of what room is made of', async () => {
+    await open(tier, 400)
+    for (const seed of [1, 2, 3]) expect(await store(40, seed, seed === 1)).toBeUndefined()
+    await setQuota(60)
+    // The browser goes by what it allowed before for as long as it remembers.
+    await vi.waitFor(async () => expect(await fits()).toBe(false), { timeout: 60_000, interval: 200 })
+    expect(await listed()).toEqual(['1 whole', '2 whole', '3 whole'])
+    expect(await remove('2')).toBe(true)
+    expect(await listed()).toEqual(['1 whole', '3 whole'])
+    expect(await remove('3')).toBe(true)
+    expect(await damaged()).toEqual([])
+    expect(await listed()).toEqual(['1 whole'])
+    expect(await usage()).toMatchObject({ files: 1, pinnedBytes: 40 * MIB, deadBytes: 0 })
+    // The browser counts lazily.
+    await vi.waitFor(async () => expect(await store(10, 4)).toBeUndefined(), { timeout: 60_000, interval: 500 })
     expect(await damaged()).toEqual([])
   })
 })
