@@ -1,5 +1,5 @@
 // What an engine can do, found out by doing it. Each probe answers what it found ('yes' where there is no more to say) or throws what is missing.
-import { freshName } from '../browser/support/stores.ts'
+// Imports nothing of vitest, since workers run it too.
 
 export type Probes = Record<string, () => Promise<string> | string>
 
@@ -43,6 +43,13 @@ async function within(probe: () => Promise<string> | string): Promise<string> {
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   return error instanceof Missing ? error.message : `${error.name}: ${error.message}`
+}
+
+let count = 0
+
+/** A name of nothing else in this origin. */
+function freshName(): string {
+  return `probe-${performance.timeOrigin}-${Math.random()}-${count++}`
 }
 
 class Missing extends Error {}

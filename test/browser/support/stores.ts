@@ -141,8 +141,9 @@ export async function waitForNothing(cacheDir: string): Promise<void> {
   await vi.waitFor(async () => expect(await countAll(cacheDir)).toEqual(NOTHING), { timeout: LET_GO_TIMEOUT_MS })
 }
 
-/** The folder of a storage's packs, undefined where there is none. */
+/** The folder of a storage's packs, undefined where there is none, or no private file system. */
 export async function packFolderOf(cacheDir: string): Promise<FileSystemDirectoryHandle | undefined> {
+  if ((navigator.storage as Partial<StorageManager> | undefined)?.getDirectory === undefined) return undefined
   try {
     const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('ipfs-kit-web')
     return await root.getDirectoryHandle(`s-${encodeURIComponent(cacheDir)}`)
