@@ -67,10 +67,26 @@ export const ENGINE_NAMES = ['chromium', 'firefox', 'webkit']
 /** @type {Set<() => void>} */
 const remains = new Set()
 
-// What a run that is interrupted leaves.
-process.on('exit', () => {
+/**
+ * What a run that is interrupted must not leave.
+ *
+ * @param {() => void} remove
+ */
+function remain(remove) {
+  // Not at import: vitest imports its configuration once a project.
+  if (remains.size === 0) process.once('exit', sweep)
+  remains.add(remove)
+}
+
+/** @param {() => void} remove */
+function settled(remove) {
+  remains.delete(remove)
+  if (remains.size === 0) process.off('exit', sweep)
+}
+
+function sweep() {
   for (const remove of remains) remove()
-})
+}
 
 /**
  * Opens the page in a browser with a fresh profile.
@@ -87,10 +103,10 @@ export async function openIn(name, url, mode) {
   if (found === undefined) throw new Error(`no ${engine.title} found: ${engine.install}`)
   const profile = await mkdtemp(join(tmpdir(), `ipfs-kit-web-${name}-`))
   const remove = () => rmSync(profile, { recursive: true, force: true })
-  remains.add(remove)
+  remain(remove)
   const clean = async () => {
     await rm(profile, { recursive: true, force: true, maxRetries: 3 })
-    remains.delete(remove)
+    settled(remove)
   }
   const target = new URL(url)
   if (mode.insecure === true) target.hostname = INSECURE_HOST
@@ -192,13 +208,13 @@ async function openWebKit({ executablePath, profile, url, mode }) {
     browser.once('error', resolve)
   })
   const kill = () => killGroup(browser.pid, 'SIGKILL')
-  remains.add(kill)
+  remain(kill)
   return {
     async close() {
       killGroup(browser.pid, 'SIGTERM')
       await Promise.race([ended, pause(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
       kill()
-      remains.delete(kill)
+      settled(kill)
       proxy?.close()
       screen.close()
     },
@@ -244,9 +260,9 @@ async function startScreen() {
   })
   const close = () => {
     screen.kill('SIGKILL')
-    remains.delete(close)
+    settled(close)
   }
-  remains.add(close)
+  remain(close)
   const told = /** @type {import('node:stream').Readable} */ (screen.stdio[3])
   try {
     const [number] = await once(told, 'data', { signal: AbortSignal.timeout(LAUNCH_TIMEOUT_MS) })
