@@ -3,7 +3,7 @@
 //
 //   npm test -- --only unit                   one step, or several: --only types,unit
 //   npm test -- --only browser,packs damage   the rest is given to vitest as filters on file names
-//   npm run test:faults                       the faults alone, with many more kills (--kills)
+//   npm run test:faults                       the faults alone, with many more kills (--kills) and a longer hammering (--hammer, in seconds)
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,10 +16,11 @@ import { runTool } from './tool.mjs'
 const NOTHING = { passed: 0, failed: 0, skipped: 0 }
 
 const { values, positionals } = parseArgs({
-  options: { only: { type: 'string', multiple: true }, kills: { type: 'string' } },
+  options: { only: { type: 'string', multiple: true }, kills: { type: 'string' }, hammer: { type: 'string' } },
   allowPositionals: true,
 })
 if (values.kills !== undefined) process.env.FAULTS_KILLS = values.kills
+if (values.hammer !== undefined) process.env.HAMMER_SECONDS = values.hammer
 const reports = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-test-'))
 
 /** @type {Record<string, () => Promise<Count>>} */

@@ -102,9 +102,10 @@ export class Content implements BlockSource {
     return lengths
   }
 
-  /** The writer of what is fetched, for whoever commits by itself (a pin). */
-  openWriter(): Promise<Writer> {
+  /** The writer of what is fetched, for whoever commits by itself (a pin). `existed`: there was an entry, and one that is gone stays deleted. */
+  openWriter(existed?: true): Promise<Writer> {
     this.#over.signal.throwIfAborted()
+    if (existed === true) this.#existed = Promise.resolve(true)
     this.#writer ??= Writer.open(this.#core.store, this.#options.signal)
     return this.#writer
   }

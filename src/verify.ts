@@ -5,9 +5,11 @@ import { canLink, DAG_PB, RAW } from './blocks/links.ts'
 import { recountUsage } from './blocks/removal.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
 import { entriesOf, listEntries } from './catalog/entries.ts'
-import { endOrphans, recountEntries } from './catalog/lost-rows.ts'
+import { entriesOfContent } from './catalog/entry-rows.ts'
+import { endOrphans, recountEntries, recountPacks } from './catalog/lost-rows.ts'
 import { isKnown } from './catalog/raw-blocks.ts'
 import type { EntryOwner, Reference } from './catalog/schema.ts'
+import { StorageError } from './errors.ts'
 import { foundHere } from './found.ts'
 import { walk } from './files/walk.ts'
 import { LEAF_WINDOW_BLOCKS } from './limits.ts'
@@ -23,6 +25,10 @@ interface Verdict {
 export async function verify(operation: Operation, path: ContentPath | undefined, options: Cancellable): Promise<Verdict> {
   const answer: Verdict = { blocks: 0, bytes: 0, damaged: [] }
   const verdicts = new Map<string, boolean>()
+  const count = (length: number): void => {
+    answer.blocks++
+    answer.bytes += length
+  }
   const check = async (entry: EntryOwner): Promise<void> => {
     const { references, isLost } = await namedBlocks(operation, entry)
     if (isLost) answer.damaged.push({ cid: entry.cid, block: entry.cid })
@@ -39,29 +45,26 @@ export async function verify(operation: Operation, path: ContentPath | undefined
       fresh.forEach((key, index) => {
         const bytes = blocks[index]
         verdicts.set(key, bytes !== undefined)
-        if (bytes === undefined) return
-        answer.blocks++
-        answer.bytes += bytes.byteLength
+        if (bytes !== undefined) count(bytes.byteLength)
       })
       const noted = await operation.core.catalog.damaged(page)
       const healed = page.filter((key) => noted.has(key) && verdicts.get(key) === true)
       if (healed.length > 0) await operation.core.catalog.noteWhole(healed)
+      const toCid = (key: string): CID => cidOf(key, entry, nodes)
+      const bad = page.filter((key) => verdicts.get(key) !== true)
+      const spoilt = bad.filter((key) => noted.has(key)).map(toCid)
       // A block of a part that was never fetched is missing, not damaged.
-      const bad = page.filter((key) => verdicts.get(key) !== true && (entry.complete || noted.has(key)))
-      const repaired = await repair(
-        operation,
-        CID.parse(entry.cid),
-        bad.map((key) => cidOf(key, entry, nodes)),
-      )
-      for (const [index, length] of repaired.entries()) {
-        const key = bad[index] ?? ''
+      const absent = bad.filter((key) => entry.complete && !noted.has(key)).map(toCid)
+      const isNeeded = async (): Promise<boolean> => (await entriesOf(operation.core.catalog, entry.cid)).length > 0
+      const lengths = await lengthsNow(operation, absent, async () => ((await isNeeded()) ? absent : []))
+      await repair(operation, CID.parse(entry.cid), spoilt, lengths)
+      for (const [cid, length] of lengths) {
         if (length === undefined) {
-          answer.damaged.push({ cid: entry.cid, block: cidOf(key, entry, nodes).toString() })
+          answer.damaged.push({ cid: entry.cid, block: cid.toString() })
           continue
         }
-        verdicts.set(key, true)
-        answer.blocks++
-        answer.bytes += length
+        verdicts.set(blockKey(cid), true)
+        count(length)
       }
       options.onProgress?.({ bytes: answer.bytes, phase: 'verify' })
     }
@@ -76,35 +79,65 @@ export async function verify(operation: Operation, path: ContentPath | undefined
   return verdict
 }
 
-/** Frees what lost rows of the catalog left behind, and counts anew what there is. */
+/** Frees what lost rows of the catalog left behind, and counts anew what there is. Where nothing can be written, the next one does it. */
 async function settleCatalog({ core }: Operation): Promise<void> {
-  const ended = await endOrphans(core.catalog)
-  await recountEntries(core.catalog)
-  await core.free(ended, true)
-  if (ended.length === 0) await recountUsage(core.store)
+  try {
+    const ended = await endOrphans(core.catalog)
+    await recountEntries(core.catalog)
+    const emptied = await recountPacks(core.catalog)
+    await core.store.packs?.removeEmptied(emptied)
+    await core.free(ended, true)
+    if (ended.length === 0) await recountUsage(core.store)
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error
+  }
 }
 
-/** What the catalog names of a content. Where rows of it are lost, it is named once more by the nodes that are here; else `isLost`. */
+/**
+ * What the catalog names of a content. Where rows of it are lost, it is named once more by the nodes that are here; else `isLost`. Of one that was
+ * deleted meanwhile nothing is.
+ */
 async function namedBlocks(operation: Operation, entry: EntryOwner): Promise<{ references: Reference[]; isLost: boolean }> {
   const { catalog } = operation.core
-  const read = (): Promise<Reference[]> => catalog.read(['owners', 'references'], (tx) => catalog.referencesOfContent(tx, entry.cid))
-  const references = await read()
-  if (!entry.complete || isKnown(references, entry)) return { references, isLost: false }
+  const read = (): Promise<{ references: Reference[]; isLost: boolean }> =>
+    catalog.read(['owners', 'references'], async (tx) => {
+      const entries = await entriesOfContent(tx, entry.cid)
+      const references = await catalog.referencesOfContent(tx, entry.cid)
+      return { references, isLost: entries.length > 0 && entry.complete && !isKnown(references, entry) }
+    })
+  const named = await read()
+  if (!named.isLost) return named
   const root = CID.parse(entry.cid)
   const content = operation.content(root)
-  await content.openWriter()
+  await content.openWriter(true)
   await content.keep(root, [], true)
-  const again = await read()
-  return { references: again, isLost: !isKnown(again, entry) }
+  return read()
 }
 
-/** The lengths of those blocks that the network could replace. */
-async function repair(operation: Operation, root: CID, blocks: readonly CID[]): Promise<(number | undefined)[]> {
-  if (blocks.length === 0) return []
+/** Lengths of blocks in the order in which they are said, undefined where they can't be had. */
+type Lengths = Map<CID, number | undefined>
+
+/**
+ * Lengths of those blocks, which were not found, that are `needed`: undefined where they are not here now either. Asked under the lock, since what others
+ * delete or store just then is no damage.
+ */
+async function lengthsNow({ core, signal }: Operation, blocks: readonly CID[], needed: () => Promise<CID[]>): Promise<Lengths> {
+  if (blocks.length === 0) return new Map()
+  return core.locks.shared(async () => {
+    const asked = await needed()
+    const found = await core.store.examine(asked, { signal })
+    return new Map(asked.map((cid, index) => [cid, found.blocks[index]?.byteLength]))
+  }, signal)
+}
+
+/** Adds the lengths of those blocks that the network could replace: of some that are damaged, and of those that are known not to be here. */
+async function repair(operation: Operation, root: CID, damaged: readonly CID[], lengths: Lengths): Promise<void> {
+  for (const cid of damaged) lengths.set(cid, undefined)
+  const lost = [...lengths].flatMap(([cid, length]) => (length === undefined ? [cid] : []))
+  if (lost.length === 0) return
   const content = operation.content(root)
   try {
-    const lengths = await content.repair(blocks)
-    return blocks.map((cid) => lengths.get(cid))
+    for (const [cid, length] of await content.repair(lost)) lengths.set(cid, length)
   } finally {
     // What was fetched is named by the entry that needs it.
     await content.drop()
@@ -138,22 +171,22 @@ async function verifyDag(operation: Operation, root: CID, options: Cancellable):
   }
   await checkLeaves()
   // What was never here is no damage: it is where it was noted, or where content that was whole needs it.
-  const keys = missing.map(blockKey)
-  const [noted, owners] = await Promise.all([catalog.damaged(keys), catalog.ownersOf(keys)])
-  const bad = missing.filter((cid, index) => {
-    const isLost = owners[index]?.some((owner) => owner.kind === 'entry' && owner.complete) === true
-    return isLost || noted.has(blockKey(cid))
+  const noted = await catalog.damaged(missing.map(blockKey))
+  const spoilt = missing.filter((cid) => noted.has(blockKey(cid)))
+  const absent = missing.filter((cid) => !noted.has(blockKey(cid)))
+  const lengths = await lengthsNow(operation, absent, async () => {
+    const owners = await catalog.ownersOf(absent.map(blockKey))
+    return absent.filter((_, index) => owners[index]?.some((owner) => owner.kind === 'entry' && owner.complete) === true)
   })
-  const repaired = await repair(operation, root, bad)
-  if (bad.some((cid, index) => canLink(cid) && repaired[index] !== undefined)) return verifyDag(operation, root, options)
-  bad.forEach((cid, index) => {
-    const length = repaired[index]
+  await repair(operation, root, spoilt, lengths)
+  if ([...lengths].some(([cid, length]) => canLink(cid) && length !== undefined)) return verifyDag(operation, root, options)
+  for (const [cid, length] of lengths) {
     if (length === undefined) answer.damaged.push({ cid: root.toString(), block: cid.toV1().toString() })
     else {
       answer.blocks++
       answer.bytes += length
     }
-  })
+  }
   return answer
 }
 

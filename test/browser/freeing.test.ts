@@ -312,6 +312,35 @@ describe('nothing needed is freed', () => {
   })
 })
 
+describe('a verification beside which content is deleted', () => {
+  it('takes none of it for damaged, and brings none of it back', async () => {
+    const name = freshName()
+    const [storage, other] = [localStorageOf({ cacheDir: name }), localStorageOf({ cacheDir: name })]
+    const inside = randomBytes(2 * MIB + 10, 2)
+    await storage.store(randomBytes(24 * MIB, 1), { filename: 'a' })
+    await storage.storeDirectory([{ path: 'file', data: inside }], { filename: 'b' })
+    // All of one stays, as a part of a directory, and nothing of the other.
+    const goes = [
+      await storage.store(inside, { filename: 'c' }),
+      await storage.store(randomBytes(5 * MIB, 3), { filename: 'd' }),
+      await storage.storeDirectory([{ path: 'file', data: 'of d' }], { filename: 'e' }),
+    ]
+    let deleting: Promise<unknown> | undefined
+    const { damaged } = await storage.verify(undefined, {
+      onProgress: () => {
+        deleting ??= Promise.all(goes.map((cid) => other.delete(cid)))
+      },
+    })
+    await deleting
+    expect(damaged).toEqual([])
+    expect((await storage.listFiles()).map(({ filename, state }) => [filename, state])).toEqual([
+      ['a', 'whole'],
+      ['b', 'whole'],
+    ])
+    expect((await storage.verify()).damaged).toEqual([])
+  })
+})
+
 describe('everything unneeded is freed', () => {
   const gateway = inject('gatewayBlocks')
   const fetching = { config: { ipfs: { gateways: [gateway], delegatedRouters: [] } } }

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { build, type OutputFile, type Plugin } from 'esbuild'
 import { chromium } from 'playwright'
 import type { Browser, BrowserContext, Page } from 'playwright'
 import { CHROMIUM_ARGS, findChromium } from '../../../scripts/chromium.mjs'
@@ -32,8 +32,8 @@ export interface App extends Served {
 }
 
 /** As serveApp, and launches a browser. */
-export async function startApp(): Promise<App> {
-  const { url, close } = await serveApp()
+export async function startApp(...args: Parameters<typeof serveApp>): Promise<App> {
+  const { url, close } = await serveApp(...args)
   const browser = await chromium.launch({ executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS })
   return {
     browser,
@@ -47,24 +47,13 @@ export async function startApp(): Promise<App> {
 
 /**
  * Bundles the library with Helia and serves it. /worker.js serves a storage whose options its name spells, /pack-worker.js writes packs; `scripts` are
- * more of them, by their names and paths. At /strict the page is under a policy that lets no worker be made from text.
+ * more of them, by their names and paths; `builds` are other builds of the library, by their names, each with what makes it another. At /strict the page
+ * is under a policy that lets no worker be made from text.
  */
-export async function serveApp(scripts: Record<string, string> = {}): Promise<Served> {
-  const { outputFiles } = await build({
-    stdin: {
-      contents: `export * from './src/index.ts'; export { connect } from './src/worker/index.ts'`,
-      resolveDir: ROOT,
-      sourcefile: 'kit.ts',
-    },
-    bundle: true,
-    splitting: true,
-    write: false,
-    format: 'esm',
-    outdir: 'out',
-    logLevel: 'error',
-    // Relative imports of chunks work in the worker too, which is built beside.
-    entryNames: '[name]',
-  })
+export async function serveApp(scripts: Record<string, string> = {}, builds: Record<string, Plugin> = {}): Promise<Served> {
+  const kits = await Promise.all(
+    Object.entries({ stdin: undefined, ...builds }).map(([name, plugin]) => buildKit(name, plugin === undefined ? [] : [plugin])),
+  )
   const worker = await build({
     entryPoints: {
       worker: `${ROOT}/test/browser/fixtures/worker.ts`,
@@ -79,7 +68,7 @@ export async function serveApp(scripts: Record<string, string> = {}): Promise<Se
     logLevel: 'error',
     chunkNames: 'worker-[hash]',
   })
-  const files = new Map([...outputFiles, ...worker.outputFiles].map((file) => [`/${basename(file.path)}`, Buffer.from(file.contents)]))
+  const files = new Map([...kits.flat(), ...worker.outputFiles].map((file) => [`/${basename(file.path)}`, Buffer.from(file.contents)]))
   const page = `<!doctype html><title>tab</title><link rel="icon" href="data:,"><script type="module">
     import * as kit from '/stdin.js'
     globalThis.kit = kit
@@ -118,6 +107,26 @@ export async function serveApp(scripts: Record<string, string> = {}): Promise<Se
   }
 }
 
+async function buildKit(name: string, plugins: Plugin[]): Promise<OutputFile[]> {
+  const { outputFiles } = await build({
+    stdin: {
+      contents: `export * from './src/index.ts'; export { connect } from './src/worker/index.ts'`,
+      resolveDir: ROOT,
+      sourcefile: 'kit.ts',
+    },
+    bundle: true,
+    splitting: true,
+    write: false,
+    format: 'esm',
+    outdir: 'out',
+    logLevel: 'error',
+    // Relative imports of chunks work in the worker too, which is built beside.
+    entryNames: name,
+    plugins,
+  })
+  return outputFiles
+}
+
 interface Opened {
   tabs: Page[]
   /** What goes wrong in one of them unseen. */
@@ -131,19 +140,19 @@ export async function openTabs(app: App, count: number, path = ''): Promise<Open
   return { ...(await openIn(context, app, count, path)), close: () => context.close() }
 }
 
-/** Opens one tab of a profile that lies on the disk: only there does a browser hold files to a quota. */
-export async function openOnDisk(app: App): Promise<Opened> {
-  const folder = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-profile-'))
+/** Opens tabs of a profile that lies on the disk: only there does a browser hold files to a quota. */
+export async function openOnDisk(app: Served, count = 1, disk = tmpdir()): Promise<Opened> {
+  const folder = await mkdtemp(join(disk, 'ipfs-kit-web-profile-'))
   const launch = { executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS }
   const context = await chromium.launchPersistentContext(folder, launch)
   const close = async (): Promise<void> => {
     await context.close()
     await rm(folder, { recursive: true, force: true })
   }
-  return { ...(await openIn(context, app, 1, '')), close }
+  return { ...(await openIn(context, app, count, '')), close }
 }
 
-async function openIn(context: BrowserContext, app: App, count: number, path: string): Promise<Omit<Opened, 'close'>> {
+async function openIn(context: BrowserContext, app: Served, count: number, path: string): Promise<Omit<Opened, 'close'>> {
   context.setDefaultTimeout(ACTION_TIMEOUT_MS)
   const errors: string[] = []
   const tabs: Page[] = []

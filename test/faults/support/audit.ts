@@ -32,7 +32,7 @@ export interface Audit {
   faults: string[]
   /** Holders of pins, as 'cid holder'. */
   pins: string[]
-  /** Bytes of different blocks, and of packs that nobody needs. */
+  /** Bytes of different blocks that the storage wrote, and of packs that nobody needs. */
   bytes: number
   deadBytes: number
 }
@@ -83,7 +83,7 @@ export async function audit(cacheDir: string, rawKey: (cid: string) => string | 
     return {
       faults,
       pins: owners.flatMap(({ pinned, holder }) => (pinned === undefined ? [] : [`${pinned} ${holder}`])).toSorted(),
-      bytes: sum(here.values()),
+      bytes: sum([...here].map(([block, length]) => (foreign.includes(block) ? 0 : length))),
       deadBytes: sum(packs.map(({ bytes, live: needed }) => bytes - needed)),
     }
   } finally {

@@ -39,14 +39,7 @@ export class Ledger {
     const pins = new Set(look.audit.pins)
     for (const pin of this.#pins) if (!pins.has(pin)) wrong.push(`pin ${pin} is lost`)
     for (const pin of pins) if (!this.#pins.has(pin)) wrong.push(`pin ${pin} is there, and was taken away or never made`)
-    for (const { filename, state } of look.files) if (state !== 'whole') wrong.push(`'${filename}' is ${state}`)
-    for (const block of look.damaged) wrong.push(`damaged: ${block}`)
-    for (const cid of look.unread) wrong.push(`${cid} can't be read`)
-    wrong.push(...look.audit.faults)
-    const { usage, audit } = look
-    if (usage.bytes !== audit.bytes) wrong.push(`the usage says ${usage.bytes} bytes, and ${audit.bytes} are there`)
-    if (usage.deadBytes !== audit.deadBytes) wrong.push(`the usage says ${usage.deadBytes} dead bytes, and ${audit.deadBytes} are there`)
-    if (usage.files !== look.files.length) wrong.push(`the usage says ${usage.files} files, and ${look.files.length} are listed`)
+    wrong.push(...faultsIn(look))
     return wrong
   }
 
@@ -72,4 +65,17 @@ export class Ledger {
     const isPinned = cids.some((cid) => pins.has(`${cid} ${holder}`))
     if ((kind === 'pin' && isPinned) || (kind === 'unpin' && !isPinned)) this.#apply(step)
   }
+}
+
+/** What is wrong whatever was stored, in words. */
+export function faultsIn({ files, damaged, unread, audit, usage }: Look): string[] {
+  const wrong: string[] = []
+  for (const { filename, state } of files) if (state !== 'whole') wrong.push(`'${filename}' is ${state}`)
+  for (const block of damaged) wrong.push(`damaged: ${block}`)
+  for (const cid of unread) wrong.push(`${cid} can't be read`)
+  wrong.push(...audit.faults)
+  if (usage.bytes !== audit.bytes) wrong.push(`the usage says ${usage.bytes} bytes, and ${audit.bytes} are there`)
+  if (usage.deadBytes !== audit.deadBytes) wrong.push(`the usage says ${usage.deadBytes} dead bytes, and ${audit.deadBytes} are there`)
+  if (usage.files !== files.length) wrong.push(`the usage says ${usage.files} files, and ${files.length} are listed`)
+  return wrong
 }

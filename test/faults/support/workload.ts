@@ -4,6 +4,7 @@ import { parseContentPath } from '../../../src/cid.ts'
 import { isRaw } from '../../../src/catalog/raw-blocks.ts'
 import type { ContentStorage } from '../../../src/index.ts'
 import { audit, type Audit } from './audit.ts'
+import { seededBytes } from './contents.ts'
 import { randomOf, type Random } from './random.ts'
 
 const MIB = 1024 * 1024
@@ -139,8 +140,8 @@ async function mine(storage: ContentStorage, holder: string): Promise<Kept[]> {
 
 function largeFile(prefix: string, count: number, random: Random): { filename: string; data: Blob | Uint8Array<ArrayBuffer> } {
   const filename = `${prefix}/${count}`
-  if (random.below(5) === 0) return { filename, data: bytesOf(random.below(200_000) + 1, random.below(1_000_000)) }
-  const parts = Array.from({ length: random.below(PARTS_A_FILE) + 1 }, () => bytesOf(PART_BYTES, random.below(PARTS)))
+  if (random.below(5) === 0) return { filename, data: seededBytes(random.below(200_000) + 1, random.below(1_000_000)) }
+  const parts = Array.from({ length: random.below(PARTS_A_FILE) + 1 }, () => seededBytes(PART_BYTES, random.below(PARTS)))
   return { filename, data: new Blob(parts) }
 }
 
@@ -148,24 +149,19 @@ function smallFiles(prefix: string, count: number, random: Random): { filename: 
   const many = random.below(6) === 0 ? MANY : FEW
   return Array.from({ length: many }, (_, index) => ({
     filename: `${prefix}/${count}/${index}`,
-    data: bytesOf(SMALL_BYTES, random.below(1_000_000)),
+    data: seededBytes(SMALL_BYTES, random.below(1_000_000)),
   }))
-}
-
-function bytesOf(length: number, seed: number): Uint8Array<ArrayBuffer> {
-  const random = randomOf(seed + 1)
-  const words = new Uint32Array(Math.ceil(length / 4))
-  for (let index = 0; index < words.length; index++) words[index] = random.word()
-  return new Uint8Array(words.buffer, 0, length).slice()
 }
 
 /** Everything there is, as it is after one gc(). */
 export async function look(storage: ContentStorage, cacheDir: string): Promise<Look> {
-  const files = (await storage.listFiles()).map(({ filename, cid, state }) => ({ filename, cid, state }))
+  const listed = await storage.listFiles()
+  const files = listed.map(({ filename, cid, state }) => ({ filename, cid, state }))
   const { damaged } = await storage.verify()
   const unread: string[] = []
-  for (const cid of new Set(files.map((file) => file.cid))) {
-    if (!(await storage.exists(cid)) || (await storage.retrieve(cid, { localOnly: true })) === null) unread.push(cid)
+  for (const [cid, type] of new Map(listed.map((file) => [file.cid, file.type]))) {
+    const reading = type === 'directory' ? storage.listDirectory(cid, { localOnly: true }) : storage.retrieve(cid, { localOnly: true })
+    if ((await reading) === null || !(await storage.exists(cid))) unread.push(cid)
   }
   await storage.gc()
   const found = await audit(cacheDir, (cid) => (isRaw(cid) ? blockKey(parseContentPath(cid).cid) : undefined))
