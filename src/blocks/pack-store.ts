@@ -398,7 +398,8 @@ export class PackStore {
       padded.set(new Uint8Array(buffer))
       return { buffer: padded.buffer, digests: [], length: buffer.byteLength }
     } catch (error) {
-      if (isNamed(error, 'NotFoundError') || isNamed(error, 'NotReadableError')) {
+      // 'AbortError' is what Firefox says of a file that is gone.
+      if (['NotFoundError', 'NotReadableError', 'AbortError'].some((name) => isNamed(error, name))) {
         return { buffer: new ArrayBuffer(size), digests: [], length: 0 }
       }
       throw error
