@@ -7,18 +7,26 @@ import { IN_PAGE, probeAll } from '../../engines/probes.ts'
 export const READ_ONLY_HANDLES = "OPFS, sync handles of mode 'read-only'"
 /** Files of the private file system that this thread writes. */
 export const WRITABLE_FILES = 'OPFS, createWritable'
-export const SYNC_HANDLES = 'OPFS, createSyncAccessHandle'
-export const FILES = 'OPFS'
+export const PRIVATE_FILES = 'OPFS'
 
 let probed: Promise<Record<string, string>> | undefined
 
-/** Goes on where the engine has it. */
-export async function needs(skip: TestContext['skip'], capability: string): Promise<void> {
+/** What probing this engine found. */
+async function found(capability: string): Promise<string> {
   probed ??= (async () => {
     const { both, worker } = await probeInWorker()
     return { ...both, ...worker, ...(await probeAll(IN_PAGE)) }
   })()
-  const found = (await probed)[capability]
-  if (found === undefined) throw new Error(`nothing probes '${capability}'`)
-  if (found.startsWith('no: ')) skip(`${capability}: ${found}`)
+  const answer = (await probed)[capability]
+  if (answer === undefined) throw new Error(`nothing probes '${capability}'`)
+  return answer
+}
+
+export async function has(capability: string): Promise<boolean> {
+  return !(await found(capability)).startsWith('no: ')
+}
+
+/** Goes on where the engine has it. */
+export async function needs(skip: TestContext['skip'], capability: string): Promise<void> {
+  if (!(await has(capability))) skip(`${capability}: ${await found(capability)}`)
 }
