@@ -6,40 +6,19 @@ import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
 import type { TestProjectInlineConfiguration, ViteUserConfig } from 'vitest/config'
 import { CHROMIUM_ARGS, findChromium } from './scripts/chromium.mjs'
-
-/** Where the tier makes no difference: nothing there writes the leaves of a large file. They run once, with `browser`. */
-const ONCE = ['setup', 'network', 'blockstore', 'helia-view', 'record-workers'].map((name) => `test/browser/${name}.test.ts`)
+import { inBrowser, ONCE, PACKS_ALONE } from './test/setup/in-browser.ts'
 
 export default defineConfig(async (): Promise<ViteUserConfig> => {
   // Only looked for here: `npm test` has installed one before where there was none. Without any, Playwright says what to do.
   const executablePath = await findChromium({ install: false }).catch(() => undefined)
-  const inBrowser = (name: string, tier: 'records' | 'packs', exclude: string[]): TestProjectInlineConfiguration => ({
-    extends: true,
-    // Excluded, since the optimiser's cache would keep the aliased shim after it changed. Workers are entries, because the
-    // optimiser does not look behind `new Worker(new URL(…))`, and a package found late would reload the page under a test.
-    optimizeDeps: {
-      entries: ['src/**/*.ts', 'test/browser/**/*.ts', 'test/setup/chai-shim.ts'],
-      exclude: ['interface-blockstore-tests'],
-    },
-    test: {
+  const inChromium = (name: string, tier: 'records' | 'packs', exclude: string[]): TestProjectInlineConfiguration =>
+    inBrowser({
       name,
-      include: ['test/browser/**/*.test.ts'],
+      tier,
       exclude,
-      // Read by test/browser/support/stores.ts.
-      provide: { tier },
-      testTimeout: 60_000,
-      hookTimeout: 60_000,
-      // One origin, one set of databases, two cores: one file after the other.
-      fileParallelism: false,
-      browser: {
-        enabled: true,
-        headless: true,
-        screenshotFailures: false,
-        provider: playwright({ launchOptions: { args: CHROMIUM_ARGS, ...(executablePath === undefined ? {} : { executablePath }) } }),
-        instances: [{ browser: 'chromium' }],
-      },
-    },
-  })
+      browser: 'chromium',
+      provider: playwright({ launchOptions: { args: CHROMIUM_ARGS, ...(executablePath === undefined ? {} : { executablePath }) } }),
+    })
   return {
     resolve: {
       alias: { 'aegir/chai': fileURLToPath(new URL('test/setup/chai-shim.ts', import.meta.url)) },
@@ -61,8 +40,8 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
             server: { deps: { inline: ['interface-blockstore-tests'] } },
           },
         },
-        inBrowser('browser', 'records', ['test/browser/pack*.test.ts']),
-        inBrowser('packs', 'packs', ONCE),
+        inChromium('browser', 'records', PACKS_ALONE),
+        inChromium('packs', 'packs', ONCE),
         {
           extends: true,
           test: {

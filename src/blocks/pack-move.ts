@@ -68,7 +68,7 @@ export async function moveRecords(
   } catch (error) {
     if (!(error instanceof QuotaError)) throw error
   } finally {
-    lock.release()
+    await lock.release()
   }
 }
 

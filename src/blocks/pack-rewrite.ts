@@ -35,7 +35,7 @@ export async function rewritePacks(store: LocalBlockstore, packs: PackStore, sig
   } catch (error) {
     if (!(error instanceof QuotaError)) throw error
   } finally {
-    lock.release()
+    await lock.release()
   }
 }
 
@@ -79,7 +79,7 @@ export async function copyAndPoint<T>(
   } finally {
     // What fails here is left to the next sweep: the owner is dead by then.
     await tidy(store, packs, lanes, id, copy).catch(() => undefined)
-    lock?.release()
+    await lock?.release()
   }
 }
 

@@ -5,7 +5,7 @@ import { placesOf, placesOfFile } from '../catalog/pack-rows.ts'
 import type { Stretch } from '../catalog/place-cache.ts'
 import { result } from '../catalog/database.ts'
 import { holdForLife, isHeldForLife } from '../catalog/lending.ts'
-import type { HeldPack, Locks } from '../catalog/locks.ts'
+import type { Held, Locks } from '../catalog/locks.ts'
 import type { Place, PackRow } from '../catalog/schema.ts'
 import { NotSupportedError } from '../errors.ts'
 import { PACK_LINGER_MS, PACK_RELEASE_TIMEOUT_MS, PACK_RETRY_MS, PACK_RUN_BYTES } from '../limits.ts'
@@ -35,7 +35,7 @@ type Exchange = (block: BlockKey, bytes: Bytes) => void
 
 interface Open {
   uses: number
-  lock: Promise<HeldPack | undefined>
+  lock: Promise<Held | undefined>
   timer?: ReturnType<typeof setTimeout> | undefined
 }
 
@@ -398,7 +398,8 @@ export class PackStore {
       padded.set(new Uint8Array(buffer))
       return { buffer: padded.buffer, digests: [], length: buffer.byteLength }
     } catch (error) {
-      if (isNamed(error, 'NotFoundError') || isNamed(error, 'NotReadableError')) {
+      // 'AbortError' is what Firefox says of a file that is gone.
+      if (['NotFoundError', 'NotReadableError', 'AbortError'].some((name) => isNamed(error, name))) {
         return { buffer: new ArrayBuffer(size), digests: [], length: 0 }
       }
       throw error

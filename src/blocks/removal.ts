@@ -55,7 +55,7 @@ export async function runRemoval(store: LocalBlockstore, id: string, options: Re
     })
     return freed
   } finally {
-    lock.release()
+    await lock.release()
     // Whatever ended it: the rows are gone. A file that can't be removed now goes at the next sweep.
     await store.packs?.removeEmptied(emptied).catch(() => undefined)
   }
@@ -79,7 +79,7 @@ export async function endDead(store: LocalBlockstore, now: number): Promise<{ re
       removals.push(owner.id)
       uncounted = true
     } finally {
-      lock.release()
+      await lock.release()
     }
   }
   return { removals, uncounted }

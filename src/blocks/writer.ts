@@ -217,7 +217,7 @@ export class Writer implements BlockSink {
       this.#signal,
     )
     this.#ended = true
-    this.#lock.release()
+    await this.#lock.release()
     await this.#tidy(done)
     return { changes: done.changes, leftover: done.leftovers ? writer : undefined }
   }
@@ -236,7 +236,7 @@ export class Writer implements BlockSink {
       // The record stays, and whoever gets its lock ends it: the next gc() or opening.
       return undefined
     } finally {
-      this.#lock.release()
+      await this.#lock.release()
     }
   }
 

@@ -1,11 +1,6 @@
 // The locks of a storage: Web Locks where the context has them, else locks of this realm alone.
-/** A lock that was taken. Releasing twice does nothing. */
+/** A lock that was taken. Released when the promise resolves, so that whoever asks then gets it. Releasing twice does nothing. */
 export interface Held {
-  release(): void
-}
-
-/** As Held; released when the promise resolves, so that whoever asks then gets it. */
-export interface HeldPack {
   release(): Promise<void>
 }
 
@@ -34,20 +29,8 @@ export class Locks {
   }
 
   /** Takes the lock of an owner, or answers undefined where it is held: that owner is alive. */
-  async own(owner: string): Promise<Held | undefined> {
-    return new Promise((resolve, reject) => {
-      this.#manager
-        .request(`${this.#name}:owner:${owner}`, { mode: 'exclusive', ifAvailable: true }, (lock) => {
-          if (lock === null) {
-            resolve(undefined)
-            return Promise.resolve()
-          }
-          return new Promise<void>((release) => {
-            resolve({ release })
-          })
-        })
-        .catch(reject)
-    })
+  own(owner: string): Promise<Held | undefined> {
+    return this.#hold(`${this.#name}:owner:${owner}`, 'exclusive', { ifAvailable: true })
   }
 
   /** Runs `work` unless somebody does such work already: then it waits until that is done, and answers undefined. */
@@ -75,9 +58,13 @@ export class Locks {
     pack: string,
     mode: 'shared' | 'exclusive',
     options: { ifAvailable?: boolean; signal?: AbortSignal } = {},
-  ): Promise<HeldPack | undefined> {
+  ): Promise<Held | undefined> {
+    return this.#hold(this.packName(pack), mode, options)
+  }
+
+  #hold(name: string, mode: 'shared' | 'exclusive', options: { ifAvailable?: boolean; signal?: AbortSignal }): Promise<Held | undefined> {
     return new Promise((resolve, reject) => {
-      const over = this.#manager.request(this.packName(pack), { mode, ...options }, (lock) => {
+      const over = this.#manager.request(name, { mode, ...options }, (lock) => {
         if (lock === null) {
           resolve(undefined)
           return Promise.resolve()

@@ -160,7 +160,7 @@ export class SessionBlockstore implements Blockstore {
       // A storage that was destroyed has no session to keep, and one that can't be written keeps the time of its last batch.
       if (!(error instanceof StorageError)) throw error
     } finally {
-      this.#lock.release()
+      await this.#lock.release()
     }
   }
 

@@ -4,6 +4,7 @@ import type { ContentStorage, Source } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import type { Order } from './fixtures/original-worker.ts'
 import { Keystream } from './support/keystream.ts'
+import { has, WRITABLE_FILES } from './support/needs.ts'
 import { packFile } from './support/outside.ts'
 import { closeAll, countAll, destroyWhole, freshName, localStorageOf, packFiles, TIER, tiered } from './support/stores.ts'
 import { watchWrites } from './support/writes.ts'
@@ -33,7 +34,7 @@ const RANGES: readonly (readonly [offset: number, length: number])[] = [
 const endings: (() => void | Promise<void>)[] = []
 
 afterAll(async () => {
-  if (large !== undefined) await (await navigator.storage.getDirectory()).removeEntry('large')
+  if (large !== undefined && (await has(WRITABLE_FILES))) await (await navigator.storage.getDirectory()).removeEntry('large')
 })
 
 afterEach(async () => {
@@ -74,6 +75,7 @@ let large: Promise<File> | undefined
 function largeFile(): Promise<File> {
   large ??= (async () => {
     const keystream = await Keystream.of('large-seed')
+    if (!(await has(WRITABLE_FILES))) return new File([await new Response(keystream.stream(LARGE_BYTES, 4 * MIB)).blob()], 'large')
     const handle = await (await navigator.storage.getDirectory()).getFileHandle('large', { create: true })
     await keystream.stream(LARGE_BYTES, 4 * MIB).pipeTo(await handle.createWritable())
     return handle.getFile()

@@ -68,6 +68,22 @@ async function putFile(name: string, file: string): Promise<void> {
   await writable?.close()
 }
 
+it('a pack that goes between its opening and its reading is nowhere to be had', async () => {
+  const { name, storage, cid, pack, other } = await stored()
+  await storage.close()
+  const reader = localStorageOf({ cacheDir: name, config: { tier: 'records' } })
+  await reader.ready()
+  const open = vi.spyOn(FileSystemFileHandle.prototype, 'getFile').mockImplementation(async function (this: FileSystemFileHandle) {
+    open.mockRestore()
+    const file = await this.getFile()
+    await losePack(name, pack)
+    return file
+  })
+  expect(await reader.retrieve(cid, { offset: MIB, length: 10 })).toBe(null)
+  expect(open.getMockImplementation()).toBeUndefined()
+  expect(same(await reader.retrieve(other), OTHER)).toBe(true)
+})
+
 describe.each<[string, (one: Stored) => Promise<void>]>([
   ['is gone', ({ name, pack }) => losePack(name, pack)],
   ['is short', ({ name, pack }) => spoilPack(name, pack, (file) => file.truncate(5 * MIB + 5))],

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import { SCRIPT } from './fixtures/script.ts'
+import { needs, READ_ONLY_HANDLES } from './support/needs.ts'
 import { bytesOf, flip, losePack, ownersOfKind, placeOf, readRecord } from './support/outside.ts'
 import {
   closeAll,
@@ -406,7 +407,9 @@ describe('whoever writes meanwhile', () => {
     expect((await storage.getBackendStatus()).usage).toMatchObject({ blocks: 0, bytes: 0, files: 0, deadBytes: 0 })
   })
 
-  it('and stores it all anew wins', async () => {
+  it('and stores it all anew wins', async ({ skip }) => {
+    // Where packs are read as files, whoever copies one asks for no lock that could be seen waiting.
+    await needs(skip, READ_ONLY_HANDLES)
     const { name, second, bytes, pack } = await halfDead()
     // Before anything of it is copied.
     const release = await hold(`ipfs-kit:${name}:pack:${pack}`, 'exclusive')
@@ -507,7 +510,8 @@ describe('an end in the midst of it', () => {
     )
   })
 
-  it('by a pack worker that ends leaves all readable', async () => {
+  it('by a pack worker that ends leaves all readable', async ({ skip }) => {
+    await needs(skip, READ_ONLY_HANDLES)
     const one = await halfDead()
     const { name, second, bytes, pack } = one
     const release = await hold(`ipfs-kit:${name}:pack:${pack}`, 'exclusive')

@@ -2,6 +2,7 @@
 import { CID } from 'multiformats/cid'
 import { describe, expect, inject, it } from 'vitest'
 import type { GatewayStats } from '../setup/servers.ts'
+import { needs, PRIVATE_FILES } from './support/needs.ts'
 
 const HELLO = 'bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4'
 const HELLO_BYTES = new TextEncoder().encode('hello world\n')
@@ -18,11 +19,15 @@ describe('the page', () => {
     worker.terminate()
   })
 
-  it('is a secure context with IndexedDB, OPFS and Web Locks', () => {
+  it('is a secure context with IndexedDB and Web Locks', () => {
     expect(isSecureContext).toBe(true)
     expect(indexedDB).toBeDefined()
-    expect('getDirectory' in navigator.storage).toBe(true)
     expect(navigator.locks).toBeDefined()
+  })
+
+  it('has a private file system', async ({ skip }) => {
+    await needs(skip, PRIVATE_FILES)
+    expect(await navigator.storage.getDirectory()).toBeDefined()
   })
 })
 

@@ -141,13 +141,14 @@ export async function waitForNothing(cacheDir: string): Promise<void> {
   await vi.waitFor(async () => expect(await countAll(cacheDir)).toEqual(NOTHING), { timeout: LET_GO_TIMEOUT_MS })
 }
 
-/** The folder of a storage's packs, undefined where there is none. */
+/** The folder of a storage's packs, undefined where there is none, or no private file system (in Firefox's private windows it is refused). */
 export async function packFolderOf(cacheDir: string): Promise<FileSystemDirectoryHandle | undefined> {
+  if ((navigator.storage as Partial<StorageManager> | undefined)?.getDirectory === undefined) return undefined
   try {
     const root = await (await navigator.storage.getDirectory()).getDirectoryHandle('ipfs-kit-web')
     return await root.getDirectoryHandle(`s-${encodeURIComponent(cacheDir)}`)
   } catch (error) {
-    if ((error as DOMException).name === 'NotFoundError') return undefined
+    if (['NotFoundError', 'SecurityError'].includes((error as DOMException).name)) return undefined
     throw error
   }
 }

@@ -1,0 +1,2 @@
+// A service worker that is there to be registered.
+addEventListener('install', () => undefined)
