@@ -10,6 +10,17 @@ import { CHROMIUM_ARGS, findChromium } from './scripts/chromium.mjs'
 /** Where the tier makes no difference: nothing there writes the leaves of a large file. They run once, with `browser`. */
 const ONCE = ['setup', 'network', 'blockstore', 'helia-view', 'record-workers'].map((name) => `test/browser/${name}.test.ts`)
 
+/** Black-box tests of the storage that run in Node, over memory, and in the browser, once. */
+const FUZZ_TESTS = 'test/unit/fuzz/*.test.ts'
+
+/** FUZZ_RUNS is how many runs each property gets; FUZZ_SEED repeats what a failure printed. */
+const FUZZ = { runs: numberIn('FUZZ_RUNS'), seed: numberIn('FUZZ_SEED') }
+
+function numberIn(name: string): number | undefined {
+  const value = process.env[name]
+  return value === undefined || value === '' ? undefined : Number(value)
+}
+
 export default defineConfig(async (): Promise<ViteUserConfig> => {
   // Only looked for here: `npm test` has installed one before where there was none. Without any, Playwright says what to do.
   const executablePath = await findChromium({ install: false }).catch(() => undefined)
@@ -18,15 +29,15 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
     // Excluded, since the optimiser's cache would keep the aliased shim after it changed. Workers are entries, because the
     // optimiser does not look behind `new Worker(new URL(…))`, and a package found late would reload the page under a test.
     optimizeDeps: {
-      entries: ['src/**/*.ts', 'test/browser/**/*.ts', 'test/setup/chai-shim.ts'],
+      entries: ['src/**/*.ts', 'test/browser/**/*.ts', FUZZ_TESTS, 'test/setup/chai-shim.ts'],
       exclude: ['interface-blockstore-tests'],
     },
     test: {
       name,
-      include: ['test/browser/**/*.test.ts'],
+      include: ['test/browser/**/*.test.ts', ...(tier === 'records' ? [FUZZ_TESTS] : [])],
       exclude,
-      // Read by test/browser/support/stores.ts.
-      provide: { tier },
+      // Read by test/browser/support/stores.ts and test/unit/fuzz/support.ts.
+      provide: { tier, fuzz: FUZZ },
       testTimeout: 60_000,
       hookTimeout: 60_000,
       // One origin, one set of databases, two cores: one file after the other.
@@ -55,6 +66,7 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
             name: 'unit',
             include: ['test/unit/**/*.test.ts'],
             environment: 'node',
+            provide: { fuzz: FUZZ },
             testTimeout: 30_000,
             hookTimeout: 30_000,
             // Must go through Vite: the alias above works only there.
