@@ -312,7 +312,7 @@ export async function make(spec: Spec, blocks: Blocks): Promise<Made> {
 
 // Written by hand, because no encoder writes what is wrong. https://specs.ipfs.tech/unixfs/
 
-function varintOf(value: bigint): Uint8Array {
+export function varintOf(value: bigint): Uint8Array {
   const bytes: number[] = []
   let rest = BigInt.asUintN(64, value)
   for (; rest > 0x7fn; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80)

@@ -1,4 +1,6 @@
 // What fuzzing found, one minimal case each.
+import { CID } from 'multiformats/cid'
+import * as Digest from 'multiformats/hashes/digest'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Blocks, DAG_PB, pbNode, RAW, unixfsMessage } from './dags.ts'
 import { carOf, closeAll, expectSame, openStorage, stateOf, type Opened } from './support.ts'
@@ -53,5 +55,21 @@ describe('importCar', () => {
     await storage.delete(root)
     expect(await storage.gc()).toEqual({ blocks: 0, bytes: 0 })
     expect(await stateOf(opened)).toEqual(before)
+  })
+
+  it('refuses a root that no method would take, since nothing could delete it', async () => {
+    const before = await stateOf(opened)
+    const root = CID.createV1(RAW, Digest.create(0, new Uint8Array(129)))
+    await expect(opened.storage.importCar(carOf([root], []))).rejects.toMatchObject({ name: 'LimitError' })
+    expect(await stateOf(opened)).toEqual(before)
+  })
+
+  it('looks at a root once, however often the header names it', async () => {
+    const { storage } = opened
+    const blocks = new Blocks()
+    const root = await blocks.add(RAW, bytes)
+    const roots = Array.from({ length: 20_000 }, () => root)
+    expect(new Set(await storage.importCar(carOf(roots, blocks.values())))).toEqual(new Set([root.toString()]))
+    expect(await storage.listFiles()).toHaveLength(1)
   })
 })

@@ -183,3 +183,24 @@ export async function gathered<T>(items: AsyncIterable<T>): Promise<T[]> {
   for await (const item of items) all.push(item)
   return all
 }
+
+/** The largest array that was asked for by its length while `work` ran, whether or not there was one to be had. */
+export async function largestArray(work: () => Promise<unknown>): Promise<number> {
+  let largest = 0
+  const originals = { Uint8Array: globalThis.Uint8Array, ArrayBuffer: globalThis.ArrayBuffer }
+  const watched = <T extends Uint8ArrayConstructor | ArrayBufferConstructor>(original: T): T =>
+    new Proxy(original, {
+      construct(target, args: unknown[], newTarget) {
+        if (typeof args[0] === 'number') largest = Math.max(largest, args[0])
+        return Reflect.construct(target, args, newTarget) as object
+      },
+    })
+  globalThis.Uint8Array = watched(originals.Uint8Array)
+  globalThis.ArrayBuffer = watched(originals.ArrayBuffer)
+  try {
+    await work()
+  } finally {
+    Object.assign(globalThis, originals)
+  }
+  return largest
+}
