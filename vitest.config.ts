@@ -6,6 +6,7 @@ import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
 import type { TestProjectInlineConfiguration, ViteUserConfig } from 'vitest/config'
 import { CHROMIUM_ARGS, findChromium } from './scripts/chromium.mjs'
+import { FUZZ, FUZZ_TESTS } from './test/setup/fuzz.ts'
 import { inBrowser, ONCE, PACKS_ALONE } from './test/setup/in-browser.ts'
 
 export default defineConfig(async (): Promise<ViteUserConfig> => {
@@ -15,6 +16,7 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
     inBrowser({
       name,
       tier,
+      include: ['test/browser/**/*.test.ts', ...(tier === 'records' ? [FUZZ_TESTS] : [])],
       exclude,
       browser: 'chromium',
       provider: playwright({ launchOptions: { args: CHROMIUM_ARGS, ...(executablePath === undefined ? {} : { executablePath }) } }),
@@ -34,6 +36,7 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
             name: 'unit',
             include: ['test/unit/**/*.test.ts'],
             environment: 'node',
+            provide: { fuzz: FUZZ },
             testTimeout: 30_000,
             hookTimeout: 30_000,
             // Must go through Vite: the alias above works only there.

@@ -2,6 +2,7 @@
 import type { CID } from 'multiformats/cid'
 import { Writer } from './blocks/writer.ts'
 import type { EntryDraft, KeptContent } from './catalog/commit.ts'
+import { normalise } from './cid.ts'
 import { describeHere, nameHere } from './naming.ts'
 import { follow } from './network/abort.ts'
 import { CarError, InvalidSourceError } from './errors.ts'
@@ -84,18 +85,20 @@ export async function importCar(operation: Operation, source: Source, options: S
       onProgress: (bytes: number) => options.onProgress?.({ bytes, ...(total === undefined ? {} : { total }), phase: 'store' }),
     })
     await writer.flush()
-    const contents: KeptContent[] = []
-    for (const root of roots) {
-      const cid = root.toV1() as CID
+    const contents = new Map<string, KeptContent>()
+    const cids = roots.map(normalise)
+    for (const cid of cids) {
+      // A header may name a root any number of times.
+      if (contents.has(cid.toString())) continue
       if (!(await nameHere(writer, operation.core.store, cid, { signal: operation.signal }))) {
         throw new CarError(
           `the CAR does not hold all blocks below its root ${cid.toString()}, and this storage has not the rest: nothing was stored`,
         )
       }
       const { type, size } = await describeHere(operation.core.store, cid)
-      contents.push(keep(operation, writer, cid, type, size, options))
+      contents.set(cid.toString(), keep(operation, writer, cid, type, size, options))
     }
-    return { contents, answer: contents.map((content) => content.cid) }
+    return { contents: [...contents.values()], answer: cids.map(String) }
   })
 }
 

@@ -32,7 +32,8 @@ export class Writer implements BlockSink {
   readonly #lock: Held
   /** Every block named so far, with its bytes' length. */
   readonly #named = new Map<BlockKey, number>()
-  readonly #nodes = new Map<BlockKey, NodeRecord>()
+  /** `inline`: nodes it links to that lie in their CIDs, whose links must be kept all the same. */
+  readonly #nodes = new Map<BlockKey, NodeRecord & { inline: BlockKey[] }>()
   #batch: Batch = { blocks: new Map(), bytes: 0 }
   #flushing: Promise<void> = Promise.resolve()
   #failure: { error: unknown } | undefined
@@ -164,7 +165,7 @@ export class Writer implements BlockSink {
 
   /** The references of the DAG below `root`, as far as its nodes passed through here. */
   references(root: CID): NodeRecord[] {
-    const found = new Map<BlockKey, NodeRecord>()
+    const found = new Map<BlockKey, NodeRecord & { inline: BlockKey[] }>()
     const rootKey = blockKey(root)
     if (root.code === RAW) {
       const size = this.#named.get(rootKey) ?? this.#batch.blocks.get(rootKey)?.byteLength ?? -1
@@ -182,9 +183,19 @@ export class Writer implements BlockSink {
       const node = this.#nodes.get(key)
       if (node === undefined || found.has(key)) continue
       found.set(key, node)
-      for (const link of node.blocks) if (this.#nodes.has(link) && !found.has(link)) open.push(link)
+      for (const link of [...node.blocks, ...node.inline]) if (this.#nodes.has(link) && !found.has(link)) open.push(link)
     }
-    return [...found.values()]
+    return [...found.values()].map(({ inline: _inline, ...node }) => ({
+      ...node,
+      sizes: node.sizes.map((size, index) => this.#trueSize(node.blocks[index], size)),
+    }))
+  }
+
+  /** A parent may lie, and what it said would be counted when the block is freed: what was put here is known better. */
+  #trueSize(key: BlockKey | undefined, size: number): number {
+    if (key === undefined || size === SIZE_IN_RECORD) return size
+    const known = this.#batch.blocks.get(key)?.byteLength ?? this.#named.get(key) ?? SIZE_UNKNOWN
+    return known < 0 ? size : known
   }
 
   /** Flushes, then makes the contents visible in one transaction. Where it rejects, nothing is, and the writer is to be aborted. */
@@ -296,7 +307,10 @@ export class Writer implements BlockSink {
   #note(cid: CID, bytes: Bytes): void {
     const key = blockKey(cid)
     // A raw leaf is named by its parent's record; one that is a root gets its record in references().
-    if (cid.code === RAW || this.#nodes.has(key)) return
+    if (cid.code === RAW) return
+    const before = this.#nodes.get(key)
+    // The same bytes under a codec without links say nothing of those they have under another one.
+    if (before !== undefined && (!canLink(cid) || before.blocks.length > 1)) return
     const links = linksOf(cid, bytes)
     const isIdentity = cid.multihash.code === IDENTITY
     const below = links.filter((link) => link.cid.multihash.code !== IDENTITY)
@@ -305,6 +319,7 @@ export class Writer implements BlockSink {
       blocks: [...(isIdentity ? [] : [key]), ...below.map((link) => blockKey(link.cid))],
       sizes: [...(isIdentity ? [] : [bytes.byteLength]), ...below.map((link) => this.#sizeOf(link))],
       own: ownBytes(cid, bytes),
+      inline: links.flatMap((link) => (link.cid.multihash.code === IDENTITY ? [blockKey(link.cid)] : [])),
     })
   }
 

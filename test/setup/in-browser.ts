@@ -1,6 +1,7 @@
 // What every project of tests in a browser has, whichever browser it is.
 import type { TestProjectInlineConfiguration } from 'vitest/config'
 import type { BrowserProviderOption } from 'vitest/node'
+import { FUZZ, FUZZ_TESTS } from './fuzz.ts'
 
 export interface InBrowser {
   name: string
@@ -26,15 +27,15 @@ export function inBrowser({ name, tier, include, exclude, browser, provider }: I
     // Excluded, since the optimiser's cache would keep the aliased shim after it changed. Workers are entries, because the
     // optimiser does not look behind `new Worker(new URL(…))`, and a package found late would reload the page under a test.
     optimizeDeps: {
-      entries: ['src/**/*.ts', 'test/browser/**/*.ts', 'test/engines/**/*.ts', 'test/setup/chai-shim.ts'],
+      entries: ['src/**/*.ts', 'test/browser/**/*.ts', 'test/engines/**/*.ts', FUZZ_TESTS, 'test/setup/chai-shim.ts'],
       exclude: ['interface-blockstore-tests'],
     },
     test: {
       name,
       include: include ?? ['test/browser/**/*.test.ts'],
       exclude: exclude ?? [],
-      // Read by test/browser/support/stores.ts.
-      provide: { tier },
+      // Read by test/browser/support/stores.ts and test/unit/fuzz/support.ts.
+      provide: { tier, fuzz: FUZZ },
       testTimeout: 60_000,
       hookTimeout: 60_000,
       // One origin, one set of databases, two cores: one file after the other.

@@ -10,6 +10,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Where the storages of this run keep the leaves of large files: vitest.config.ts says so for each project in a browser. */
     tier: 'records' | 'packs'
+    /** How the tests of test/unit/fuzz run: FUZZ_RUNS and FUZZ_SEED. */
+    fuzz: { runs: number | undefined; seed: number | undefined }
     /** Answers 404 to everything. */
     gateway404: string
     /** Answers 500 to everything. */
