@@ -7,19 +7,23 @@ import { endDead, recountUsage, runRemoval, type Freed, type RemovalOptions } fr
 import { Catalog } from './catalog/catalog.ts'
 import type { Evicted, makeRoom } from './blocks/eviction.ts'
 import type { CatalogChange } from './catalog/commit.ts'
-import { deleteDatabase, result, type Database, type DatabaseLoss } from './catalog/database.ts'
-import { Locks, type LockManagerLike } from './catalog/locks.ts'
+import { result, type Database, type DatabaseLoss } from './catalog/database.ts'
+import { Locks } from './catalog/locks.ts'
 import { newOwnerId } from './catalog/owners.ts'
 import { MOVABLE } from './catalog/schema.ts'
+import { channelName, type ChannelMessage } from './channel.ts'
+import { finishDestruction, heldDestroyed } from './destruction.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
-import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TRIES, DATABASE_RETRY_MS, PACK_RETRY_MS } from './limits.ts'
+import { DATABASE_OPEN_TRIES, DATABASE_RETRY_MS } from './limits.ts'
 import { LayoutCache } from './files/read.ts'
 import { untilAborted } from './network/abort.ts'
 import { datastoreDatabase, heliaPins } from './network/helia-pins.ts'
+import { cantBeOpened, isRefusal, isUnknown, lockManager, mayBeThere, nativeFactory } from './native.ts'
 import type { ResolvedOptions } from './options.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
 import type { Lanes } from './packs/lanes.ts'
 import type { Folder } from './packs/service.ts'
+import { wasAnother } from './remembered.ts'
 
 export interface CoreEvents {
   onChange(change: CatalogChange): void
@@ -33,11 +37,10 @@ export interface CoreEvents {
   flushLastUsed(): Promise<void>
 }
 
-/** Names of refusals at the first opening after which memory takes the place of IndexedDB. Another tab's hold is none of them. */
-const REFUSALS = ['SecurityError', 'InvalidStateError', 'NotSupportedError', 'UnknownError', 'NotAllowedError']
-
 export class Core {
   readonly medium: 'idb' | 'memory'
+  /** The browser took away what was here before. */
+  isEvicted = false
   /** Why this context writes no packs, once that is known. */
   packsRefused: Error | undefined
   readonly catalog: Catalog
@@ -129,15 +132,21 @@ export class Core {
   }
 
   static async #openWith(options: ResolvedOptions, medium: 'idb' | 'memory', factory: IDBFactory, events: CoreEvents): Promise<Core> {
-    let catalog = new Catalog(`${options.cacheDir}/catalog`, factory, (loss) => events.onLost(loss))
+    let opened: Core | undefined
+    const onLost = (loss: DatabaseLoss): void => {
+      if (loss === 'evicted') opened?.noticeEviction()
+      events.onLost(loss)
+    }
+    let catalog = new Catalog(`${options.cacheDir}/catalog`, factory, onLost)
     if (!(await catalog.open())) {
       // A destruction that another tab held up is finished here.
       await catalog.database.close()
       await finishDestruction(factory, options.cacheDir)
-      catalog = new Catalog(`${options.cacheDir}/catalog`, factory, (loss) => events.onLost(loss))
+      catalog = new Catalog(`${options.cacheDir}/catalog`, factory, onLost)
       if (!(await catalog.open())) throw heldDestroyed(options.cacheDir)
     }
-    const core = new Core(options, medium, factory, catalog, events)
+    const core = (opened = new Core(options, medium, factory, catalog, events))
+    if (medium === 'idb' && catalog.id !== undefined) core.isEvicted = wasAnother(options.cacheDir, catalog.id)
     try {
       await core.store.records.database.open()
     } catch (error) {
@@ -147,6 +156,13 @@ export class Core {
     return core
   }
 
+  /** What comes next is kept like anything else. */
+  noticeEviction(): void {
+    this.isEvicted = true
+    if (this.catalog.id !== undefined) wasAnother(this.#cacheDir, this.catalog.id)
+    this.#inBackground(this.store.packs?.renew(new DatabaseError('the browser took the packs away', this.#cacheDir)) ?? Promise.resolve())
+  }
+
   /** Packs need a private file system and locks that other tabs see. Reading them needs no more; writing needs workers, which start now. */
   #openPacks(options: ResolvedOptions): PackStore | undefined {
     const refuse = (error: Error): undefined => {
@@ -154,11 +170,11 @@ export class Core {
     }
     if (this.medium === 'memory' || !this.locks.crossContext || !PackDirectory.isSupported) return refuse(packsMissing())
     const folder = packFolder(options.cacheDir)
-    const lanes =
+    const startLanes = async (): Promise<Lanes | undefined> =>
       options.tier === 'records'
-        ? Promise.resolve(refuse(new NotSupportedError("tier 'records' was asked for")))
+        ? refuse(new NotSupportedError("tier 'records' was asked for"))
         : this.#openLanes(folder, options.createWorker).catch(refuse)
-    return new PackStore(new PackDirectory(folder), this.catalog, this.locks, lanes)
+    return new PackStore(new PackDirectory(folder), this.catalog, this.locks, startLanes)
   }
 
   async #openLanes(folder: Folder, createWorker: (() => Worker) | undefined): Promise<Lanes> {
@@ -432,132 +448,7 @@ async function loadEviction(): Promise<{ makeRoom: typeof makeRoom }> {
   return import('./blocks/eviction.ts')
 }
 
-function channelName(cacheDir: string): string {
-  return `ipfs-kit:${cacheDir}`
-}
-
-type ChannelMessage =
-  | { type: 'changes'; changes: readonly CatalogChange[] }
-  | { type: 'freed' }
-  | { type: 'evicted'; evicted: readonly Evicted[] }
-  | { type: 'anyone' }
-  | { type: 'busy' }
-  | { type: 'here' }
-  /** Whoever has a pack open must let go of it. */
-  | { type: 'destroyed' }
-
 /** Milliseconds that another context has to answer. */
 const ANSWER_TIMEOUT_MS = 300
 /** Milliseconds that one which is freeing has to stop. */
 const BUSY_TIMEOUT_MS = 5_000
-
-/** Deletes a storage's own databases. An adopted one has another name and stays. */
-export async function deleteDatabases(factory: IDBFactory, cacheDir: string): Promise<void> {
-  // The catalog goes last: while it is there, it says that the storage is destroyed.
-  await Promise.all([destroyPacks(cacheDir), deleteDatabase(factory, `${cacheDir}/blocks`), deleteDatabase(factory, `${cacheDir}/data`)])
-  await deleteDatabase(factory, `${cacheDir}/catalog`)
-}
-
-/** Removes the packs as soon as nobody has one open: other tabs close theirs when they hear that the catalog is gone. */
-async function destroyPacks(cacheDir: string): Promise<void> {
-  if (!PackDirectory.isSupported) return
-  const directory = new PackDirectory(packFolder(cacheDir))
-  if (typeof BroadcastChannel !== 'undefined') {
-    const channel = new BroadcastChannel(channelName(cacheDir))
-    channel.postMessage({ type: 'destroyed' } satisfies ChannelMessage)
-    channel.close()
-  }
-  const deadline = Date.now() + DATABASE_BLOCKED_TIMEOUT_MS
-  // A browser that refuses its private file system (a private window) has none there.
-  const isGone = (): Promise<boolean> => directory.destroy().catch(() => true)
-  while (!(await isGone())) {
-    if (Date.now() > deadline) {
-      throw new DatabaseError(
-        `packs of storage '${cacheDir}' are held open by another tab: nobody can use them any more, and they go when that tab closes, or at the next opening`,
-        cacheDir,
-      )
-    }
-    await new Promise((resolve) => setTimeout(resolve, PACK_RETRY_MS))
-  }
-}
-
-/** Under a lock, so that of two openings one does not delete what the other has just made anew. */
-async function finishDestruction(factory: IDBFactory, cacheDir: string): Promise<void> {
-  const locks = new Locks(cacheDir, lockManager())
-  await locks.exclusive(async () => {
-    const catalog = new Catalog(`${cacheDir}/catalog`, factory, () => undefined)
-    let isDestroyed = false
-    try {
-      isDestroyed = !(await catalog.open())
-    } finally {
-      await catalog.database.close()
-    }
-    if (isDestroyed) await deleteDatabases(factory, cacheDir)
-  })
-}
-
-function heldDestroyed(cacheDir: string): DatabaseError {
-  return new DatabaseError(`storage '${cacheDir}' was destroyed again while it was opened: open it once more`, `${cacheDir}/catalog`)
-}
-
-/** Deletes a storage whether it is open somewhere or not. @throws DatabaseError where another tab holds it past the timeout */
-export async function destroyStorage(cacheDir: string): Promise<void> {
-  let factory: IDBFactory
-  try {
-    factory = nativeFactory()
-    await destroyIn(factory, cacheDir)
-  } catch (error) {
-    if (!isRefusal(error)) throw error
-    const { memoryFactory } = await import('./memory.ts')
-    factory = memoryFactory()
-    await destroyIn(factory, cacheDir)
-  }
-}
-
-async function destroyIn(factory: IDBFactory, cacheDir: string): Promise<void> {
-  const catalog = new Catalog(`${cacheDir}/catalog`, factory, () => undefined)
-  try {
-    await catalog.markDestroyed()
-  } finally {
-    await catalog.database.close()
-  }
-  await deleteDatabases(factory, cacheDir)
-}
-
-function nativeFactory(): IDBFactory {
-  const factory = globalThis.indexedDB as IDBFactory | undefined
-  if (factory === undefined || factory === null) {
-    throw new DatabaseError('this context has no IndexedDB', 'indexedDB', { cause: new DOMException('no IndexedDB', 'NotSupportedError') })
-  }
-  return factory
-}
-
-function lockManager(): LockManagerLike | undefined {
-  return (globalThis.navigator as { locks?: LockManagerLike } | undefined)?.locks
-}
-
-/** The cause of it is no more than that something went wrong. */
-function isUnknown(error: unknown): boolean {
-  return error instanceof DatabaseError && (error.cause as Error | undefined)?.name === 'UnknownError'
-}
-
-async function mayBeThere(factory: IDBFactory, name: string): Promise<boolean> {
-  const known = await factory.databases?.().catch(() => undefined)
-  return known?.every((database) => database.name !== name) !== true
-}
-
-function cantBeOpened(cacheDir: string, cause: unknown): DatabaseError {
-  return new DatabaseError(
-    `the browser can't open storage '${cacheDir}' now, which may be there: close other windows of this browser, or start it anew, and try again`,
-    `${cacheDir}/catalog`,
-    // Not the browser's own error, which stands for there being no IndexedDB.
-    { cause: new Error(String(cause), { cause }) },
-  )
-}
-
-function isRefusal(error: unknown): boolean {
-  if (!(error instanceof DatabaseError) || typeof error.cause !== 'object' || error.cause === null) {
-    return error instanceof DOMException && REFUSALS.includes(error.name)
-  }
-  return REFUSALS.includes((error.cause as { name?: string }).name ?? '')
-}

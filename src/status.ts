@@ -31,6 +31,7 @@ export async function backendStatus({ core, options, helia, localWorks, usage }:
     ...(helia?.libp2p === undefined ? {} : { libp2p: helia.libp2p }),
     cacheDir: options.cacheDir,
     persisted: persisted ?? false,
+    ...(core.isEvicted ? { storageEvicted: true } : {}),
     tier,
     ...(tier === 'packs' || core.packsRefused === undefined ? {} : { tierDetail: core.packsRefused.message }),
     usage: { ...usage, ...(estimate?.quota === undefined ? {} : { quota: estimate.quota }) },

@@ -160,6 +160,11 @@ export interface BackendStatus {
   libp2p?: boolean
   cacheDir: string
   persisted: boolean
+  /**
+   * The browser took away what was stored, while this storage was open or before it was opened (which only a page can tell, and only in Chromium).
+   * What is listed was stored since then. `persist()` asks the browser not to.
+   */
+  storageEvicted?: true
   /** Where leaves of large files are written here. */
   tier: 'packs' | 'records' | 'memory'
   /** Why, where that is not packs. */

@@ -6,9 +6,10 @@ import { recountUsage } from './blocks/removal.ts'
 import { blockKey, keyMultihash } from './blocks/records.ts'
 import { entriesOf, listEntries } from './catalog/entries.ts'
 import { entriesOfContent } from './catalog/entry-rows.ts'
-import { endOrphans, recountEntries } from './catalog/lost-rows.ts'
+import { endOrphans, recountEntries, recountPacks } from './catalog/lost-rows.ts'
 import { isKnown } from './catalog/raw-blocks.ts'
 import type { EntryOwner, Reference } from './catalog/schema.ts'
+import { StorageError } from './errors.ts'
 import { foundHere } from './found.ts'
 import { walk } from './files/walk.ts'
 import { LEAF_WINDOW_BLOCKS } from './limits.ts'
@@ -78,12 +79,18 @@ export async function verify(operation: Operation, path: ContentPath | undefined
   return verdict
 }
 
-/** Frees what lost rows of the catalog left behind, and counts anew what there is. */
+/** Frees what lost rows of the catalog left behind, and counts anew what there is. Where nothing can be written, the next one does it. */
 async function settleCatalog({ core }: Operation): Promise<void> {
-  const ended = await endOrphans(core.catalog)
-  await recountEntries(core.catalog)
-  await core.free(ended, true)
-  if (ended.length === 0) await recountUsage(core.store)
+  try {
+    const ended = await endOrphans(core.catalog)
+    await recountEntries(core.catalog)
+    const emptied = await recountPacks(core.catalog)
+    await core.store.packs?.removeEmptied(emptied)
+    await core.free(ended, true)
+    if (ended.length === 0) await recountUsage(core.store)
+  } catch (error) {
+    if (!(error instanceof StorageError)) throw error
+  }
 }
 
 /**

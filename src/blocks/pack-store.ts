@@ -50,25 +50,43 @@ export class PackStore {
   readonly directory: PackDirectory
   readonly #catalog: Catalog
   readonly #locks: Locks
-  readonly #lanes: Promise<Lanes | undefined>
+  readonly #startLanes: () => Promise<Lanes | undefined>
+  #lanes: Promise<Lanes | undefined>
   #settled: Lanes | undefined
   #isSettled = false
   readonly #open = new Map<string, Open>()
   #closed = false
   #abandoned = false
 
-  /** `lanes` answers undefined where this context reads packs and writes none. */
-  constructor(directory: PackDirectory, catalog: Catalog, locks: Locks, lanes: Promise<Lanes | undefined>) {
+  /** `startLanes` answers undefined where this context reads packs and writes none. */
+  constructor(directory: PackDirectory, catalog: Catalog, locks: Locks, startLanes: () => Promise<Lanes | undefined>) {
     this.directory = directory
     this.#catalog = catalog
     this.#locks = locks
-    this.#lanes = lanes
-    void lanes.then((settled) => {
-      this.#settled = settled
-      this.#isSettled = true
-      // What the first reading would wait for. Where it fails, that one says so.
-      this.directory.prepare().catch(() => undefined)
-    })
+    this.#startLanes = startLanes
+    this.#lanes = this.#start()
+  }
+
+  async #start(): Promise<Lanes | undefined> {
+    this.#isSettled = false
+    this.#settled = await this.#startLanes()
+    this.#isSettled = true
+    // What the first reading would wait for. Where it fails, that one says so.
+    this.directory.prepare().catch(() => undefined)
+    return this.#settled
+  }
+
+  /** Goes on with other workers where the browser took the packs away: in Chromium, closing a file that is gone never comes back. */
+  async renew(reason: Error): Promise<void> {
+    if (this.#closed) return
+    const [lanes, open] = [this.#lanes, [...this.#open.values()]]
+    this.#open.clear()
+    this.#lanes = this.#start()
+    ;(await lanes)?.close(reason)
+    for (const { timer, lock } of open) {
+      clearTimeout(timer)
+      await (await lock)?.release()
+    }
   }
 
   /** The workers, where this context has any: whoever writes asks here. */

@@ -1,8 +1,8 @@
 // Packs held against their index: rows whose file is gone or short are dropped, files that nothing names are removed.
 import { result } from '../catalog/database.ts'
 import { addUsage } from '../catalog/owners.ts'
-import { dropPlaces, packsOf, placesInPack } from '../catalog/pack-rows.ts'
-import { placesIn } from '../catalog/places.ts'
+import { dropPlaces, lengthOf, packsOf, placesInPack } from '../catalog/pack-rows.ts'
+import { placesIn, placesOfPack } from '../catalog/places.ts'
 import type { Owner, PackRow } from '../catalog/schema.ts'
 import { REMOVAL_STEP_BLOCKS } from '../limits.ts'
 import { isNamed } from '../packs/directory.ts'
@@ -10,8 +10,8 @@ import type { LocalBlockstore } from './local-blockstore.ts'
 import type { PackStore } from './pack-store.ts'
 
 /**
- * Answers the bytes of files that were removed. Where the folder can't be read nothing is known, and nothing is touched. `measure`: files are looked at for their size too, which takes time for each
- * of them.
+ * Answers the bytes of files that were removed. Where the folder can't be read nothing is known, and nothing is touched. `measure`: files are looked
+ * at for their size too, which takes time for each of them.
  */
 export async function sweepPacks(store: LocalBlockstore, packs: PackStore, { measure }: { measure: boolean }): Promise<number> {
   const before = await packsOf(store.catalog)
@@ -29,6 +29,7 @@ export async function sweepPacks(store: LocalBlockstore, packs: PackStore, { mea
   let bytes = 0
   for (const name of orphans) {
     const size = await sizeOf(packs, name)
+    if (size > 0 && (await isPointedAt(store, name, size))) continue
     if (await packs.removeFile(name)) bytes += size
   }
   const files = new Set(names)
@@ -40,6 +41,16 @@ export async function sweepPacks(store: LocalBlockstore, packs: PackStore, { mea
   const emptied = rows.filter((row) => row.live === 0)
   const held = new Set(await packs.removeEmptied(emptied.map((row) => row.id)))
   return emptied.reduce((sum, row) => sum + (held.has(row.id) ? 0 : row.bytes), bytes)
+}
+
+/** A pack whose row was lost gets it again. */
+async function isPointedAt(store: LocalBlockstore, id: string, bytes: number): Promise<boolean> {
+  if ((await placesInPack(store.catalog, id)).length === 0) return false
+  return store.catalog.writeToFree(['packs', 'places'], async (tx) => {
+    const live = lengthOf(await placesOfPack(tx, id))
+    if (live > 0) tx.objectStore('packs').put({ id, bytes, live } satisfies PackRow)
+    return live > 0
+  })
 }
 
 function sizeOf(packs: PackStore, name: string): Promise<number> {

@@ -5,7 +5,7 @@ import { RESERVE_BYTES } from '../limits.ts'
 import { commitIn, type Commit, type Committed } from './commit.ts'
 import { Database, keyRange, keysAmong, pagesOf, result, type DatabaseLoss } from './database.ts'
 import { entriesIn, entriesOfContent, rowsWithContent } from './entry-rows.ts'
-import { addUsage, endPending, mustLive, ownedBy, putReference, usageIn } from './owners.ts'
+import { addUsage, endPending, mustLive, newOwnerId, ownedBy, putReference, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
 import { PlaceCache } from './place-cache.ts'
 import { isRaw, rawCid, referenceOfRaw } from './raw-blocks.ts'
@@ -31,9 +31,17 @@ export type NamingOwner = EntryOwner | PinOwner | PendingOwner
 export class Catalog {
   readonly database: Database
   readonly places: PlaceCache = new PlaceCache()
+  /** Of this database and no later one of its name; undefined where it could not be written. */
+  id: string | undefined
 
   constructor(name: string, factory: IDBFactory, onLost: (loss: DatabaseLoss) => void) {
-    this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, check: checkReadable, onLost })
+    const check = async (db: IDBDatabase): Promise<void> => {
+      await checkReadable(db)
+      const [before, id] = [this.id, await identified(db).catch(() => undefined)]
+      this.id = id
+      if (before !== undefined && id !== undefined && id !== before) onLost('evicted')
+    }
+    this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, check, onLost })
   }
 
   /** Answers false where the storage was marked destroyed: its deletion is to be finished first. @throws DatabaseError */
@@ -290,6 +298,24 @@ export class Catalog {
       return { bytes, blocks, files, deadBytes }
     })
   }
+}
+
+/** The name of this very database, which it is given when it has none. */
+async function identified(db: IDBDatabase): Promise<string | undefined> {
+  const given = await result<string | undefined>(db.transaction('meta').objectStore('meta').get('id'))
+  if (given !== undefined) return given
+  const tx = db.transaction('meta', 'readwrite')
+  const meta = tx.objectStore('meta')
+  const complete = new Promise<void>((resolve, reject) => {
+    tx.oncomplete = () => resolve()
+    tx.onabort = () => reject(tx.error ?? new DOMException('aborted', 'AbortError'))
+  })
+  const [format, other] = await Promise.all([result<Format | undefined>(meta.get('format')), result<string | undefined>(meta.get('id'))])
+  const id = other ?? newOwnerId()
+  const mayWrite = format === undefined || format.writableBy <= CATALOG_FORMAT
+  if (other === undefined && mayWrite) meta.put(id, 'id')
+  await complete
+  return mayWrite ? id : undefined
 }
 
 async function checkReadable(db: IDBDatabase): Promise<void> {

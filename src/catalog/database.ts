@@ -4,8 +4,8 @@ import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS, KEYS_READ_FACTOR
 
 const PAGE_ROWS = 256
 
-/** 'upgraded' costs nothing: the database is opened again at the next use. */
-export type DatabaseLoss = 'deleted' | 'terminated' | 'upgraded'
+/** 'upgraded' costs nothing: the database is opened again at the next use. 'evicted': it was, and there is another one of its name. */
+export type DatabaseLoss = 'deleted' | 'terminated' | 'upgraded' | 'evicted'
 
 export interface DatabaseInit {
   name: string

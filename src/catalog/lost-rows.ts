@@ -3,7 +3,7 @@ import { keyRange, pagesOf, result } from './database.ts'
 import type { Catalog } from './catalog.ts'
 import { putRemoval, usageIn } from './owners.ts'
 import { addPinnedBytes } from './pins.ts'
-import type { Reference, Usage } from './schema.ts'
+import type { PackRow, PlacesRow, Reference, Usage } from './schema.ts'
 
 /** Makes removals of owners that have references and no row. Answers them. */
 export async function endOrphans(catalog: Catalog): Promise<string[]> {
@@ -30,6 +30,34 @@ export async function endOrphans(catalog: Catalog): Promise<string[]> {
       ended.push(owner)
     }
     return ended
+  })
+}
+
+/**
+ * Counts anew what of each pack is needed, and drops places in packs that have no row: their files are gone, or a sweep would have given them one.
+ * Answers the packs in which nothing is needed.
+ */
+export async function recountPacks(catalog: Catalog): Promise<string[]> {
+  const read = async (tx: IDBTransaction): Promise<{ rows: PackRow[]; live: Map<string, number> }> => {
+    const live = new Map<string, number>()
+    for await (const page of pagesOf<PlacesRow>(tx.objectStore('places'), ({ pack, at }) => [pack, at])) {
+      for (const { pack, lengths } of page)
+        live.set(
+          pack,
+          lengths.reduce((sum, length) => sum + length, live.get(pack) ?? 0),
+        )
+    }
+    return { rows: await result<PackRow[]>(tx.objectStore('packs').getAll()), live }
+  }
+  const isRight = ({ rows, live }: Awaited<ReturnType<typeof read>>): boolean =>
+    rows.every((row) => row.live === (live.get(row.id) ?? 0)) && [...live.keys()].every((id) => rows.some((row) => row.id === id))
+  if (isRight(await catalog.read(['packs', 'places'], read))) return []
+  return catalog.writeToFree(['packs', 'places'], async (tx) => {
+    const { rows, live } = await read(tx)
+    const ids = new Set(rows.map(({ id }) => id))
+    for (const row of rows) tx.objectStore('packs').put({ ...row, live: live.get(row.id) ?? 0 } satisfies PackRow)
+    for (const id of live.keys()) if (!ids.has(id)) tx.objectStore('places').delete(keyRange(tx, [id], [id, []]))
+    return rows.filter(({ id }) => !live.has(id)).map(({ id }) => id)
   })
 }
 

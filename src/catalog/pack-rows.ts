@@ -177,7 +177,7 @@ function addLengths(left: Map<string, number>, places: readonly Place[]): void {
   for (const { pack, length } of places) left.set(pack, (left.get(pack) ?? 0) + length)
 }
 
-function lengthOf(places: readonly Pick<Place, 'length'>[]): number {
+export function lengthOf(places: readonly Pick<Place, 'length'>[]): number {
   return places.reduce((sum, { length }) => sum + length, 0)
 }
 

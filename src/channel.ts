@@ -1,0 +1,17 @@
+// What the contexts that use one storage tell each other.
+import type { Evicted } from './blocks/eviction.ts'
+import type { CatalogChange } from './catalog/commit.ts'
+
+export function channelName(cacheDir: string): string {
+  return `ipfs-kit:${cacheDir}`
+}
+
+export type ChannelMessage =
+  | { type: 'changes'; changes: readonly CatalogChange[] }
+  | { type: 'freed' }
+  | { type: 'evicted'; evicted: readonly Evicted[] }
+  | { type: 'anyone' }
+  | { type: 'busy' }
+  | { type: 'here' }
+  /** Whoever has a pack open must let go of it. */
+  | { type: 'destroyed' }

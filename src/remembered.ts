@@ -1,0 +1,27 @@
+// What is remembered of a storage where the browser does not look for space: by it an eviction is noticed at the next opening.
+
+/**
+ * Whether another catalog of this storage was here before that nobody destroyed; remembers this one. Chromium leaves localStorage when it takes the
+ * databases and files of an origin. Where there is none (workers), and where it goes as well (Firefox, Safari), nothing is noticed.
+ */
+export function wasAnother(cacheDir: string, catalog: string): boolean {
+  try {
+    const before = localStorage.getItem(keyOf(cacheDir))
+    if (before !== catalog) localStorage.setItem(keyOf(cacheDir), catalog)
+    return before !== null && before !== catalog
+  } catch {
+    return false
+  }
+}
+
+export function forget(cacheDir: string): void {
+  try {
+    localStorage.removeItem(keyOf(cacheDir))
+  } catch {
+    // Nothing was remembered here.
+  }
+}
+
+function keyOf(cacheDir: string): string {
+  return `ipfs-kit-web:${cacheDir}`
+}
