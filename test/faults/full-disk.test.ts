@@ -1,4 +1,9 @@
 // Promise: a disk that is full in the middle of a store costs nothing but that store, and nothing at all where unpinned content can make room for it.
+import { execFile } from 'node:child_process'
+import { mkdtemp, rmdir } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { Page } from 'playwright'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
@@ -7,6 +12,8 @@ import { openOnDisk, startApp, type App, type Kit } from '../e2e/support/app.ts'
 const MIB = 1024 * 1024
 /** Of one store. */
 const LARGE = 256
+/** A browser's own files take a tenth of it. */
+const DISK_MIB = 320
 
 /** What the tests keep in the tab. */
 interface Tab {
@@ -35,16 +42,41 @@ afterEach(async () => {
   if (errors.length > 0) throw new Error(errors.join('\n'))
 })
 
-/** A tab with a storage, in a browser that gives its origin so many MiB. */
-async function open(tier: 'records' | 'packs', quotaMiB: number): Promise<void> {
-  const opened = await openOnDisk(app)
-  ;({ errors, close } = opened)
+/** A file system of so many MiB, and what ends it; undefined where this machine does not allow it. */
+async function mountSmallDisk(mebibytes: number): Promise<{ folder: string; unmount: () => Promise<void> } | undefined> {
+  const folder = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-disk-'))
+  const run = promisify(execFile)
+  try {
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', folder])
+  } catch {
+    await rmdir(folder)
+    return undefined
+  }
+  return {
+    folder,
+    unmount: async () => {
+      await run('umount', ['--lazy', folder])
+      await rmdir(folder)
+    },
+  }
+}
+
+/** A tab with a storage, in a browser that gives its origin so many MiB, or has a disk of its own. */
+async function open(tier: 'records' | 'packs', quotaMiB: number, disk?: { folder: string; unmount: () => Promise<void> }): Promise<void> {
+  const opened = await openOnDisk(app, 1, disk?.folder)
+  ;({ errors } = opened)
+  close = async () => {
+    await opened.close()
+    await disk?.unmount()
+  }
   const [first] = opened.tabs
   if (first === undefined) throw new Error('no tab was opened')
   tab = first
-  const session = await tab.context().newCDPSession(tab)
-  // Before anything is written: IndexedDB remembers for a while how much room there was.
-  await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(app.url).origin, quotaSize: quotaMiB * MIB })
+  if (disk === undefined) {
+    const session = await tab.context().newCDPSession(tab)
+    // Before anything is written: IndexedDB remembers for a while how much room there was.
+    await session.send('Storage.overrideQuotaForOrigin', { origin: new URL(app.url).origin, quotaSize: quotaMiB * MIB })
+  }
   await tab.evaluate(async (tier) => {
     const own = globalThis as unknown as Tab
     own.storage = await new own.kit.IPFSKitStorage({ cacheDir: 'full', forceFallback: true, config: { tier } }).ready()
@@ -137,6 +169,25 @@ describe.each(['records', 'packs'] as const)('a full disk, on %s,', (tier) => {
     const gone = await evicted()
     expect(gone).not.toContain('2')
     expect(gone).not.toContain('3')
+    expect(await damaged()).toEqual([])
+  })
+
+  it('of the machine leaves what is pinned, makes room by what is not, and is no damage', async ({ skip }) => {
+    const disk = await mountSmallDisk(DISK_MIB)
+    if (disk === undefined) return skip('a file system of a few MiB can not be mounted here')
+    await open(tier, 0, disk)
+    expect(await store(40, 1, true)).toBeUndefined()
+    for (const seed of [2, 3, 4]) expect(await store(40, seed)).toBeUndefined()
+    // More than the disk has: all that may go goes, and then it is said.
+    expect(await store(DISK_MIB, 5)).toBe('QuotaError')
+    expect((await listed())[0]).toBe('1 whole')
+    expect((await listed()).every((line) => line.endsWith(' whole'))).toBe(true)
+    expect(await damaged()).toEqual([])
+    for (const seed of [6, 7, 8, 9, 10, 11, 12, 13, 14]) expect(await store(40, seed), `${seed}`).toBeUndefined()
+    expect((await evicted()).length).toBeGreaterThan(3)
+    expect(await evicted()).not.toContain('1')
+    expect(await listed()).toContain('1 whole')
+    expect(await listed()).toContain('14 whole')
     expect(await damaged()).toEqual([])
   })
 })

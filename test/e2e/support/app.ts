@@ -141,8 +141,8 @@ export async function openTabs(app: App, count: number, path = ''): Promise<Open
 }
 
 /** Opens tabs of a profile that lies on the disk: only there does a browser hold files to a quota. */
-export async function openOnDisk(app: Served, count = 1): Promise<Opened> {
-  const folder = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-profile-'))
+export async function openOnDisk(app: Served, count = 1, disk = tmpdir()): Promise<Opened> {
+  const folder = await mkdtemp(join(disk, 'ipfs-kit-web-profile-'))
   const launch = { executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS }
   const context = await chromium.launchPersistentContext(folder, launch)
   const close = async (): Promise<void> => {
