@@ -150,6 +150,9 @@ async function expectAll(tab: Page, { expected }: Recording): Promise<void> {
     expected.contents.map(([path]) => path),
   )
   expect(read).toEqual(expected.contents)
+  const { damaged } = await tab.evaluate(() => (globalThis as unknown as Own).storage.verify())
+  const spoilt = expected.files.filter(({ state }) => state === 'damaged')
+  expect(damaged.map(({ cid }) => cid)).toEqual(spoilt.map(({ cid }) => cid))
   expect(await tab.evaluate(() => (globalThis as unknown as Own).recorder.listed((globalThis as unknown as Own).storage))).toEqual(
     expected.files,
   )
