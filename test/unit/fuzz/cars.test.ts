@@ -66,7 +66,7 @@ async function imported(on: Subject, car: Uint8Array, pieces: number): Promise<O
 }
 
 async function rootsOf(reader: CarReader): Promise<CID[]> {
-  return (await reader.getRoots()) as CID[]
+  return reader.getRoots()
 }
 
 async function* inPieces(bytes: Uint8Array, count: number): AsyncGenerator<Uint8Array> {
