@@ -17,6 +17,8 @@ const SEED = Number(process.env['FAULTS_SEED'] ?? Date.now() % 1_000_000)
 /** Mebibytes of the files that are stored, one after the other. */
 const FILES = [5, 1, 9, 3]
 const CUT_FILES = 4
+/** So many that what the catalog says of their directory is more than the browser keeps in a row itself. */
+const FOLDER_FILES = 2_000
 
 interface Tab {
   kit: Kit
@@ -77,6 +79,35 @@ function read(page: Page, cid: string, mebibytes: number, seed: number): Promise
   )
 }
 
+/** Stores a directory of many small files. */
+function storeFolder(page: Page): Promise<string> {
+  return page.evaluate((count) => {
+    const { storage } = globalThis as unknown as Tab
+    const entries = Array.from({ length: count }, (_, index) => ({ path: `${index}`, data: `file ${index}` }))
+    return storage.storeDirectory(entries, { filename: 'folder' })
+  }, FOLDER_FILES)
+}
+
+/** What reading some of those files comes to. */
+function readFolder(page: Page, cid: string): Promise<string[]> {
+  return page.evaluate(
+    async ([cid, count]) => {
+      const { storage } = globalThis as unknown as Tab
+      const answers = new Set<string>()
+      for (let index = 0; index < count; index += 97) {
+        try {
+          const bytes = await storage.retrieve(`${cid}/${index}`)
+          answers.add(bytes === null ? 'null' : new TextDecoder().decode(bytes) === `file ${index}` ? 'right' : 'wrong')
+        } catch (error) {
+          answers.add((error as Error).name)
+        }
+      }
+      return [...answers]
+    },
+    [cid, FOLDER_FILES] as const,
+  )
+}
+
 async function states(page: Page): Promise<Map<string, string>> {
   const files = await page.evaluate(async () => {
     const { storage } = globalThis as unknown as Tab
@@ -120,6 +151,7 @@ it.each(['records', 'packs'] as const)(
       try {
         browser = await startKillable(profile, app.url)
         await open(browser.page, tier)
+        const folder = await storeFolder(browser.page)
         const cids: string[] = []
         for (const [seed, mebibytes] of FILES.entries()) cids.push(await store(browser.page, mebibytes, seed + 1))
         // One more is under way, as it may be.
@@ -141,6 +173,12 @@ it.each(['records', 'packs'] as const)(
           if (answers.includes('right')) expect(state, about).toBe('whole')
           else expect(state, about).toBe('damaged')
         }
+        const parts = await readFolder(page, folder)
+        for (const part of parts) expect(part, about).toMatch(/^(right|IntegrityError|null)$/)
+        expect((await states(page)).get('folder'), about).toMatch(parts.join() === 'right' ? /^(whole|damaged)$/ : /^damaged$/)
+        expect(await storeFolder(page), about).toBe(folder)
+        expect(await readFolder(page, folder), about).toEqual(['right'])
+        expect((await states(page)).get('folder'), about).toBe('whole')
         for (const [index, mebibytes] of FILES.entries()) expect(await store(page, mebibytes, index + 1), about).toBe(cids[index])
         for (const [index, cid] of cids.entries())
           expect(await read(page, cid, FILES[index] ?? 0, index + 1), about).toEqual(['right', 'right'])
