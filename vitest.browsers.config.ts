@@ -1,7 +1,6 @@
 // `npm run test:browsers`: a project for each engine and circumstance, named as `firefox-records`.
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
-import type { Plugin } from 'vite'
 import type { TestProjectInlineConfiguration, ViteUserConfig } from 'vitest/config'
 import { ENGINE_NAMES, INSECURE_HOST } from './scripts/engines.mjs'
 import type { EngineName, Mode } from './scripts/engines.mjs'
@@ -16,36 +15,26 @@ interface Run {
   tier: 'records' | 'packs'
   include?: string[]
   exclude?: string[]
-  plugins?: Plugin[]
+  /** Of every answer. */
+  headers?: Record<string, string>
 }
+
+/** What SharedArrayBuffer wants of a page. */
+const ISOLATING = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' }
 
 /** @see scripts/test-browsers.mjs, which says what each is for. */
 const RUNS: Record<string, Run> = {
   plain: { mode: {}, tier: 'records', include: EVERYWHERE },
-  isolated: { mode: {}, tier: 'records', include: EVERYWHERE, plugins: [isolate()] },
+  isolated: { mode: {}, tier: 'records', include: EVERYWHERE, headers: ISOLATING },
   private: { mode: { private: true }, tier: 'records', include: EVERYWHERE },
   insecure: { mode: { insecure: true }, tier: 'records', include: EVERYWHERE },
   records: { mode: {}, tier: 'records', exclude: PACKS_ALONE },
   packs: { mode: { opfs: true }, tier: 'packs', exclude: ONCE },
 }
 
-/** Gives every page what SharedArrayBuffer wants. */
-function isolate(): Plugin {
-  return {
-    name: 'isolate',
-    configureServer(server) {
-      server.middlewares.use((_request, response, next) => {
-        response.setHeader('cross-origin-opener-policy', 'same-origin')
-        response.setHeader('cross-origin-embedder-policy', 'require-corp')
-        next()
-      })
-    },
-  }
-}
-
-function project(engine: EngineName, run: string, { mode, plugins, ...rest }: Run): TestProjectInlineConfiguration {
+function project(engine: EngineName, run: string, { mode, headers = {}, ...rest }: Run): TestProjectInlineConfiguration {
   const made = inBrowser({ ...rest, name: `${engine}-${run}`, browser: engine, provider: driven(engine, mode) })
-  return { ...made, plugins: plugins ?? [], server: { allowedHosts: [INSECURE_HOST] } }
+  return { ...made, server: { allowedHosts: [INSECURE_HOST], headers } }
 }
 
 export default defineConfig((): ViteUserConfig => ({

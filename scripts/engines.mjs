@@ -293,10 +293,13 @@ async function startProxy() {
   })
   /** @type {Set<import('node:stream').Duplex>} */
   const sockets = new Set()
-  // WebSockets come as CONNECT.
-  server.on('connect', (asked, client, head) => {
-    const target = connect(Number(asked.url?.split(':')[1]), '127.0.0.1', () => {
-      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
+  // WebSockets.
+  server.on('upgrade', (asked, client, head) => {
+    const { port, pathname, search } = new URL(asked.url ?? '/')
+    const lines = [`GET ${pathname}${search} HTTP/1.1`]
+    for (let at = 0; at < asked.rawHeaders.length; at += 2) lines.push(`${asked.rawHeaders[at]}: ${asked.rawHeaders[at + 1]}`)
+    const target = connect(Number(port), '127.0.0.1', () => {
+      target.write(`${lines.join('\r\n')}\r\n\r\n`)
       target.write(head)
       target.pipe(client)
       client.pipe(target)

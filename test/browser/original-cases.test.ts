@@ -13,7 +13,7 @@ import {
 } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import type { Order, Singleton } from './fixtures/original-worker.ts'
-import { has, needs, WRITABLE_FILES } from './support/needs.ts'
+import { has, needs, SYNC_HANDLES, WRITABLE_FILES } from './support/needs.ts'
 import { countAll, freshName, NOTHING, same, TIER, tiered, within } from './support/stores.ts'
 
 const ABSENT = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
@@ -372,7 +372,8 @@ describe.each<Place>(['page', 'worker'])('%s', (place) => {
       const cacheDir = named()
       // Helia's own defaults: it asks nobody before something is asked of it.
       const storage = await openAs(place, isHelia ? { cacheDir } : { cacheDir, forceFallback: true }).ready()
-      expect(await storage.getBackendStatus()).toMatchObject({ cacheDir, usingFallback: !isHelia, tier: 'packs' })
+      const tier = (await has(SYNC_HANDLES)) ? 'packs' : 'records'
+      expect(await storage.getBackendStatus()).toMatchObject({ cacheDir, usingFallback: !isHelia, tier })
       const cid = await storage.store('without config')
       expect(await storage.retrieve(cid, { localOnly: true })).toEqual(text('without config'))
     })

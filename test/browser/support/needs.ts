@@ -8,6 +8,8 @@ export const READ_ONLY_HANDLES = "OPFS, sync handles of mode 'read-only'"
 /** Files of the private file system that this thread writes. */
 export const WRITABLE_FILES = 'OPFS, createWritable'
 export const PRIVATE_FILES = 'OPFS'
+/** Files of it that workers write: packs. */
+export const SYNC_HANDLES = 'OPFS, createSyncAccessHandle'
 
 let probed: Promise<Record<string, string>> | undefined
 

@@ -185,6 +185,8 @@ export function gather<K extends keyof StorageEvents>(storage: IPFSKitStorage, t
 }
 
 export async function bytesOf(parts: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<Uint8Array<ArrayBuffer>> {
+  // Not every engine iterates streams.
+  if (parts instanceof ReadableStream) return new Uint8Array(await new Response(parts).arrayBuffer())
   const all: BlobPart[] = []
   for await (const part of parts) all.push(new Uint8Array(part))
   return new Uint8Array(await new Blob(all).arrayBuffer())
