@@ -73,3 +73,15 @@ describe('importCar', () => {
     expect(await storage.listFiles()).toHaveLength(1)
   })
 })
+
+describe('a path', () => {
+  it('that is very long is not decoded as base58, which takes the square of its length', async () => {
+    await expect(opened.storage.retrieve(`z${'2'.repeat(1_000_000)}`)).rejects.toMatchObject({ name: 'InvalidCidError' })
+  })
+
+  it('that only looks like a CID is none', async () => {
+    const view = new Uint8Array(3)
+    const looks = { '/': view, bytes: view, version: 1, code: RAW, multihash: { code: 0x12, size: 'x' } }
+    await expect(opened.storage.retrieve(looks as never)).rejects.toMatchObject({ name: 'InvalidCidError' })
+  })
+})
