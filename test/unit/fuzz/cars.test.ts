@@ -65,8 +65,8 @@ async function imported(on: Subject, car: Uint8Array, pieces: number): Promise<O
   return outcome
 }
 
-async function rootsOf(reader: CarReader): Promise<CID[]> {
-  return (await reader.getRoots()) as CID[]
+function rootsOf(reader: CarReader): Promise<CID[]> {
+  return reader.getRoots()
 }
 
 async function* inPieces(bytes: Uint8Array, count: number): AsyncGenerator<Uint8Array> {
