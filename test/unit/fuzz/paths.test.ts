@@ -325,7 +325,6 @@ async function reference(entries: readonly { path: string; data: Uint8Array }[])
   const nowhere = { put: async (cid: CID) => cid }
   const candidates = entries.map(({ path, data }) => ({ path, content: data }))
   let last = ''
-  for await (const { cid } of importer(candidates, nowhere, { profile: 'unixfs-v1-2025', wrapWithDirectory: true }))
-    last = cid.toString()
+  for await (const { cid } of importer(candidates, nowhere, { profile: 'unixfs-v1-2025', wrapWithDirectory: true })) last = cid.toString()
   return last === '' ? 'bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354' : last
 }
