@@ -4,7 +4,7 @@ import { base36 } from 'multiformats/bases/base36'
 import { base58btc } from 'multiformats/bases/base58'
 import { CID } from 'multiformats/cid'
 import { InvalidCidError, InvalidPathError, LimitError } from './errors.ts'
-import { MAX_IDENTITY_DIGEST_BYTES, MAX_PATH_SEGMENTS } from './limits.ts'
+import { MAX_CID_CHARACTERS, MAX_IDENTITY_DIGEST_BYTES, MAX_PATH_SEGMENTS } from './limits.ts'
 import type { ContentPath } from './types.ts'
 
 const DECODERS = base32.decoder.or(base32upper.decoder).or(base58btc.decoder).or(base36.decoder)
@@ -24,7 +24,7 @@ export interface ParsedPath {
  */
 export function parseContentPath(path: ContentPath): ParsedPath {
   if (typeof path !== 'string') {
-    const cid = CID.asCID(path)
+    const cid = asCid(path)
     if (cid === null) throw new InvalidCidError(`${describe(path)} is no CID: pass a CID or a string such as 'bafy…/path'`)
     return { cid: normalise(cid), segments: [] }
   }
@@ -36,6 +36,8 @@ export function parseContentPath(path: ContentPath): ParsedPath {
   }
   let cid: CID
   try {
+    // Before it is decoded, which takes base58 the square of its length.
+    if (root.length > MAX_CID_CHARACTERS) throw new RangeError(`a CID has no ${root.length} characters`)
     cid = CID.parse(root, DECODERS)
   } catch (cause) {
     throw new InvalidCidError(
@@ -47,6 +49,16 @@ export function parseContentPath(path: ContentPath): ParsedPath {
     throw new InvalidPathError(`path ${describe(path)} holds '.' or '..': name what is below the CID directly`, path)
   }
   return { cid: normalise(cid), segments }
+}
+
+/** A CID of whatever version of multiformats; null for what is none, or only looks like one. */
+function asCid(value: unknown): CID | null {
+  try {
+    const cid = CID.asCID(value as CID)
+    return cid && CID.decode(cid.bytes)
+  } catch {
+    return null
+  }
 }
 
 /** The CIDv1 of the same node, whose string is base32. */

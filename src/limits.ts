@@ -11,8 +11,17 @@ export const MAX_NETWORK_BLOCK_BYTES: number = 2 * MIB
 /** Bytes of digest in an identity CID: Helia and Kubo refuse more. */
 export const MAX_IDENTITY_DIGEST_BYTES = 128
 
+/** Characters of a CID as a string: four times what the longest one needs that is taken, so that little more is still told what is wrong with it. */
+export const MAX_CID_CHARACTERS = 1024
+
 /** Levels of a DAG. A 1024-wide balanced DAG of 1 MiB leaves reaches a petabyte at three. Trickle DAGs are deeper. */
 export const MAX_DAG_DEPTH = 128
+
+/** Bytes of content below one root: what a number counts exactly, far more than there is. */
+export const MAX_CONTENT_BYTES: number = Number.MAX_SAFE_INTEGER
+
+/** Bytes of one array: no browser has larger ones, so that nothing is read for one. Many have none as large. */
+export const MAX_ARRAY_BYTES: number = 8192 * MIB
 
 /** Links of one node: eight times the widest profile, so that foreign layouts are read. */
 export const MAX_LINKS_PER_NODE = 8192

@@ -40,6 +40,16 @@ export function checkHash(cid: CID): void {
   }
 }
 
+/** Whether a block's bytes could be checked, were they here. */
+export function canCheck(cid: CID): boolean {
+  try {
+    checkHash(cid)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** True where the bytes match. @throws UnsupportedContentError for an unknown hash */
 export async function matches(cid: CID, bytes: Bytes): Promise<boolean> {
   checkHash(cid)

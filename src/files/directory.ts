@@ -1,6 +1,7 @@
 // Names in UnixFS directories, flat and sharded: found one by one, or listed.
 import type { CID } from 'multiformats/cid'
 import type { BlockOptions, BlockSource } from '../blocks/blocks.ts'
+import { canCheck } from '../blocks/hashing.ts'
 import { RAW } from '../blocks/links.ts'
 import { LimitError, NotADirectoryError, UnavailableError, UnsupportedContentError } from '../errors.ts'
 import { READ_WINDOW_BLOCKS } from '../limits.ts'
@@ -82,7 +83,7 @@ export async function childrenOf(source: BlockSource, links: readonly NamedLink[
   let asked: BlockSource | undefined = source
   for (let start = 0; start < links.length; start += READ_WINDOW_BLOCKS) {
     const window = links.slice(start, start + READ_WINDOW_BLOCKS)
-    const unknown = new Map(window.filter((link) => !toldByLink(link)).map((link) => [link.cid.toString(), link.cid]))
+    const unknown = new Map(window.filter((link) => !toldByLink(link) && canCheck(link.cid)).map((link) => [link.cid.toString(), link.cid]))
     const cids = [...unknown.values()]
     const read = async (): Promise<(Bytes | undefined)[]> => {
       if (cids.length === 0 || asked === undefined) return []

@@ -161,10 +161,13 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
     if (size !== part.size) throw wrongSize(part, size)
     if (part.own === undefined && node.children.count > 0) {
       const inner = [...directParts(part.cid, node, part.from, part.to, part.depth)]
+      const within: Bytes[] = []
       // Few at a time: blocks are at hand before it shows that they are larger than their parent says.
       for (let at = 0; at < inner.length; at += READ_WINDOW_BLOCKS) {
-        pieces.push(...(await fetchParts(source, inner.slice(at, at + READ_WINDOW_BLOCKS), options)))
+        within.push(...(await fetchParts(source, inner.slice(at, at + READ_WINDOW_BLOCKS), options)))
       }
+      // A byte of its own takes a hundred: leaves may be that small, and one leaf may stand for all of them.
+      pieces.push(...(within.length > READ_WINDOW_BLOCKS ? [joined(within, part.to - part.from)] : within))
       continue
     }
     const data = node.data ?? bytes
@@ -207,6 +210,16 @@ function fileNode(part: Part, node: Node): FileNode {
 
 function copied(data: Bytes, part: Part): Bytes {
   return new Uint8Array(data.subarray(part.from, part.to))
+}
+
+function joined(pieces: readonly Bytes[], size: number): Bytes {
+  const whole = new Uint8Array(size)
+  let at = 0
+  for (const piece of pieces) {
+    whole.set(piece, at)
+    at += piece.byteLength
+  }
+  return whole
 }
 
 function wrongSize(part: Part, size: number): UnsupportedContentError {

@@ -2,7 +2,8 @@
 import { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockOptions, type BlockSource } from '../blocks/blocks.ts'
 import { checkCodec, DAG_PB, decodePb, isFile, linksOf, loadCodec, RAW, unixfsOf } from '../blocks/links.ts'
-import { UnsupportedContentError } from '../errors.ts'
+import { LimitError, UnsupportedContentError } from '../errors.ts'
+import { MAX_CONTENT_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 
 /** A file or a part of one. Its content is that of the block itself, then that of its children. */
@@ -137,7 +138,7 @@ export function decodeNode(cid: CID, bytes: Bytes): Node {
     const data = unixfs.data ?? new Uint8Array(0)
     const hashes = node.Links.map((link) => link.Hash)
     const file = fileNode(data, new Children(hashes, sizes, data.byteLength))
-    if (!Number.isSafeInteger(file.size)) throw malformed(cid, `it says it is a file of ${file.size} bytes`)
+    checkContentSize(cid, file.size)
     return file
   }
   switch (unixfs.type) {
@@ -178,6 +179,12 @@ export async function readBlock(source: BlockSource, cid: CID, options: BlockOpt
 
 export function malformed(cid: CID, why: string): UnsupportedContentError {
   return new UnsupportedContentError(`node ${cid.toString()} is malformed: ${why}`, cid.toString())
+}
+
+/** @throws LimitError */
+export function checkContentSize(cid: CID, size: number): void {
+  if (size <= MAX_CONTENT_BYTES) return
+  throw new LimitError(`${cid.toString()} says it has ${size} bytes of content, more than ${MAX_CONTENT_BYTES}`, 'MAX_CONTENT_BYTES', size)
 }
 
 function fileNode(data: Bytes, children: Children): FileNode {

@@ -4,7 +4,15 @@ import { BufferPool } from '../blocks/buffer-pool.ts'
 import { RAW } from '../blocks/links.ts'
 import { blockKey, multihashKey } from '../blocks/records.ts'
 import { NotSupportedError } from '../errors.ts'
-import { CHUNK_SIZE_BYTES, PACK_RUN_BYTES, POOLED_RANGES, POOLED_RUNS, READ_WINDOW_BYTES, STREAM_WINDOW_BYTES } from '../limits.ts'
+import {
+  CHUNK_SIZE_BYTES,
+  MAX_ARRAY_BYTES,
+  PACK_RUN_BYTES,
+  POOLED_RANGES,
+  POOLED_RUNS,
+  READ_WINDOW_BYTES,
+  STREAM_WINDOW_BYTES,
+} from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
 import { partsOf, type FileLayout, type LayoutOptions } from './layout.ts'
@@ -80,10 +88,13 @@ export async function readInto(
   options: ReadOptions = {},
 ): Promise<Bytes> {
   const [from, to] = clamp(layout, offset, length)
-  const result = allocate(to - from)
+  if (to - from > MAX_ARRAY_BYTES) throw tooLarge(to - from)
+  // Not before the first bytes are there: who lies about a size gets no room for it.
+  let result: Bytes | undefined
   const pool = to - from > CHUNK_SIZE_BYTES ? new BufferPool(PACK_RUN_BYTES, POOLED_RUNS) : CHUNKS
   let bytes = 0
   for await (const pieces of readAhead(source, layout, from, to, READ_WINDOW_BYTES, { ...options, pool })) {
+    result ??= allocate(to - from)
     for (const piece of pieces) {
       result.set(piece, bytes)
       bytes += piece.byteLength
@@ -92,7 +103,7 @@ export async function readInto(
     for (const piece of pieces) pool.give(piece.buffer)
     options.onProgress?.(bytes)
   }
-  return result
+  return result ?? new Uint8Array(0)
 }
 
 /** A place of a file's content: bytes `from` to `to` are in that block. */
@@ -193,8 +204,12 @@ function allocate(size: number): Bytes {
   try {
     return new Uint8Array(size)
   } catch (cause) {
-    throw new NotSupportedError(`${size} bytes do not fit into one array here: read them as a stream or by ranges`, { cause })
+    throw tooLarge(size, { cause })
   }
+}
+
+function tooLarge(size: number, options?: ErrorOptions): NotSupportedError {
+  return new NotSupportedError(`${size} bytes do not fit into one array here: read them as a stream or by ranges`, options)
 }
 
 function clamp(layout: FileLayout, offset: number | undefined, length: number | undefined): [from: number, to: number] {

@@ -11,14 +11,20 @@ import { decodeNode, malformed, readNode, type DirectoryNode, type NamedLink, ty
 export async function linksIn(source: BlockSource, cid: CID, node: DirectoryNode | ShardNode, options: BlockOptions): Promise<NamedLink[]> {
   if (node.kind === 'directory') return node.links
   const entries: NamedLink[] = []
+  const shards = new Set<string>()
   let [open, read] = [[{ cid, node, depth: 0 }], 0]
   while (open.length > 0) {
     const below: { cid: CID; depth: number }[] = []
     for (const shard of open) {
       for (const link of shard.node.links) {
         const name = link.name.slice(shard.node.digits)
-        if (name !== '') entries.push({ ...link, name })
-        else below.push({ cid: link.cid, depth: shard.depth + 1 })
+        if (name !== '') {
+          entries.push({ ...link, name })
+          continue
+        }
+        // A name has its place in one bucket. Sixty shards that link twice to the next one would be read 2^60 times.
+        if (shards.size === shards.add(link.cid.toString()).size) throw malformed(cid, 'it links twice to the same shard')
+        below.push({ cid: link.cid, depth: shard.depth + 1 })
       }
     }
     open = []

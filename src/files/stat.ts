@@ -5,7 +5,7 @@ import { LimitError } from '../errors.ts'
 import { MAX_DAG_DEPTH } from '../limits.ts'
 import type { FileStat } from '../types.ts'
 import { childrenOf, type ListOptions } from './directory.ts'
-import { malformed, readNode } from './node.ts'
+import { checkContentSize, readNode } from './node.ts'
 import { linksIn } from './shards.ts'
 
 /**
@@ -45,7 +45,7 @@ async function sizeBelow(source: BlockSource, cid: CID, depth: number, known: Ma
     size = node.size
   }
   // The same directory can stand for many: sizes add up faster than blocks do.
-  if (!Number.isSafeInteger(size)) throw malformed(cid, `the sizes below it add up to ${size} bytes`)
+  checkContentSize(cid, size)
   known.set(key, size)
   return size
 }

@@ -265,7 +265,7 @@ describe('contentSize and describeRoot', () => {
         blocks,
         ['a', 'b'].map((Name) => ({ Name, Hash: cid, Tsize: 1 })),
       )
-    await expect(contentSize(blocks, cid)).rejects.toMatchObject({ name: 'UnsupportedContentError' })
+    await expect(contentSize(blocks, cid)).rejects.toMatchObject({ name: 'LimitError', limit: 'MAX_CONTENT_BYTES' })
   })
 })
 

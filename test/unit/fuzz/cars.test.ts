@@ -65,7 +65,7 @@ async function imported(on: Subject, car: Uint8Array, pieces: number): Promise<O
   return outcome
 }
 
-async function rootsOf(reader: CarReader): Promise<CID[]> {
+function rootsOf(reader: CarReader): Promise<CID[]> {
   return reader.getRoots()
 }
 

@@ -3,7 +3,7 @@ import { CID } from 'multiformats/cid'
 import * as Digest from 'multiformats/hashes/digest'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Blocks, DAG_PB, pbNode, RAW, unixfsMessage } from './dags.ts'
-import { carOf, closeAll, expectSame, openStorage, stateOf, type Opened } from './support.ts'
+import { carOf, closeAll, expectSame, openStorage, plant, stateOf, type Opened } from './support.ts'
 
 const PLAIN_CBOR = 0x51
 const FILE = 2
@@ -72,4 +72,25 @@ describe('importCar', () => {
     expect(new Set(await storage.importCar(carOf(roots, blocks.values())))).toEqual(new Set([root.toString()]))
     expect(await storage.listFiles()).toHaveLength(1)
   })
+})
+
+describe('a path', () => {
+  it('that is very long is not decoded as base58, which takes the square of its length', async () => {
+    await expect(opened.storage.retrieve(`z${'2'.repeat(1_000_000)}`)).rejects.toMatchObject({ name: 'InvalidCidError' })
+  })
+
+  it('that only looks like a CID is none', async () => {
+    const view = new Uint8Array(3)
+    const looks = { '/': view, bytes: view, version: 1, code: RAW, multihash: { code: 0x12, size: 'x' } }
+    await expect(opened.storage.retrieve(looks as never)).rejects.toMatchObject({ name: 'InvalidCidError' })
+  })
+})
+
+it('a directory is listed though a child has a hash that is not known here', async () => {
+  const { storage, cacheDir } = opened
+  const blocks = new Blocks()
+  const child = await blocks.add(DAG_PB, bytes, 'unknown')
+  const root = await blocks.add(DAG_PB, pbNode(unixfsMessage({ type: 1 }), [{ cid: child, name: 'other', tsize: 16n }]))
+  await plant(cacheDir, blocks.values())
+  expect(await storage.listDirectory(root)).toMatchObject([{ name: 'other', type: 'file', size: 16 }])
 })
