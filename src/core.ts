@@ -146,13 +146,13 @@ export class Core {
       if (!(await catalog.open())) throw heldDestroyed(options.cacheDir)
     }
     const core = (opened = new Core(options, medium, factory, catalog, events))
-    if (medium === 'idb' && catalog.id !== undefined) core.isEvicted = wasAnother(options.cacheDir, catalog.id)
     try {
       await core.store.records.database.open()
     } catch (error) {
       await core.close()
       throw error
     }
+    if (medium === 'idb' && catalog.id !== undefined) core.isEvicted = wasAnother(options.cacheDir, catalog.id)
     return core
   }
 
@@ -237,11 +237,13 @@ export class Core {
   }
 
   async #keepReserve(): Promise<void> {
-    const { files } = await this.catalog.usage()
-    if (!(await this.catalog.keepReserve()) || files === 0 || !this.canFree) return
-    // What was deleted while nothing could be written may not be settled yet (see endOverQuota).
-    const { settleCatalog } = await import('./blocks/settle.ts')
-    await settleCatalog(this.store, this.pinnedByHelia)
+    const [{ files }, has] = await Promise.all([this.catalog.usage(), this.catalog.hasReserve()])
+    if (!has && files > 0 && this.canFree) {
+      // What was deleted while nothing could be written may not be settled yet (see endOverQuota).
+      const { settleCatalog } = await import('./blocks/settle.ts')
+      await settleCatalog(this.store, this.pinnedByHelia, this.#ending.signal)
+    }
+    await this.catalog.keepReserve()
   }
 
   /** Where an earlier opening was allowed more. What is pinned stays. */

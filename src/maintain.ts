@@ -21,9 +21,13 @@ export async function remove(operation: Operation, path: ContentPath, options: {
   const { core } = operation
   const end = (): ReturnType<typeof deleteEntries> => deleteEntries(core.catalog, cid.toString(), options)
   const { ended, changes } = await end().catch(async (error: unknown) => {
-    if (!(error instanceof QuotaError)) throw error
-    const { endOverQuota, goingWith } = await import('./blocks/eviction.ts')
-    const going = { contents: await goingWith(core.catalog, cid.toString(), options.filename), pinnedByHelia: core.pinnedByHelia }
+    // Without locks that other tabs see, freeing waits for an opening with nobody else.
+    if (!(error instanceof QuotaError) || !core.canFree) throw error
+    // Of several entries one: the others keep it all.
+    const entries = await entriesOf(core.catalog, cid.toString())
+    if (options.filename !== undefined && entries.some(({ filename }) => filename !== options.filename)) throw error
+    const { endOverQuota } = await import('./blocks/eviction.ts')
+    const going = { contents: [{ cid: cid.toString(), lastUsed: Infinity, force: options.force }], pinnedByHelia: core.pinnedByHelia }
     const done = await endOverQuota(core.store, going, async () => Promise.reject(error))
     return { ended: done.ended, changes: [...done.changes.values()].flat() }
   })

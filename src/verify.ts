@@ -105,9 +105,15 @@ async function namedBlocks(operation: Operation, entry: EntryOwner): Promise<{ r
   if (!named.isLost) return named
   const root = CID.parse(entry.cid)
   const content = operation.content(root)
-  await content.openWriter(true)
-  await content.keep(root, [], true)
-  return read()
+  try {
+    await content.openWriter(true)
+    await content.keep(root, [], true)
+    return await read()
+  } catch (error) {
+    // No room, or a catalog that only newer code writes: said to be damaged, and the rest is looked at.
+    if (!(error instanceof StorageError)) throw error
+    return named
+  }
 }
 
 /** Lengths of blocks in the order in which they are said, undefined where they can't be had. */

@@ -5,6 +5,7 @@ import { keyRange, pagesOf, result } from '../catalog/database.ts'
 import { endImplicitEntries, endUnused } from '../catalog/entries.ts'
 import { entriesIn, entriesOfContent } from '../catalog/entry-rows.ts'
 import { pinsOf } from '../catalog/pins.ts'
+import { isRaw } from '../catalog/raw-blocks.ts'
 import type { Owner, PackRow, Place } from '../catalog/schema.ts'
 import { QuotaError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, RESERVE_BYTES, ROOM_TRIES, ROOM_WAIT_MS } from '../limits.ts'
@@ -228,7 +229,8 @@ async function candidatesOf(catalog: Catalog): Promise<Candidate[]> {
 /** Ends the entries of some contents and frees what they alone needed. Answers bytes. */
 async function evict(store: LocalBlockstore, chosen: readonly Chosen[], eviction: Eviction): Promise<number> {
   const { pinnedByHelia, onChanges, onEvicted } = eviction
-  const { ended, changes } = await endOverQuota(store, { contents: chosen, pinnedByHelia }, () => endUnused(store.catalog, chosen))
+  const going = { contents: chosen, pinnedByHelia }
+  const { ended, changes, bytes: dropped = 0 } = await endOverQuota(store, going, () => endUnused(store.catalog, chosen))
   onChanges([...changes.values()].flat())
   onEvicted(
     chosen.flatMap(({ cid, bytes }) =>
@@ -236,26 +238,28 @@ async function evict(store: LocalBlockstore, chosen: readonly Chosen[], eviction
     ),
   )
   // Not ended by the signal: what was begun is finished.
-  let freed = 0
+  let freed = dropped
   for (const id of ended) freed += (await runRemoval(store, id, { pinnedByHelia })).bytes
   return freed
 }
 
-/** A content that goes with these owners, or none of it where they share their rows with others. */
+/** A content that is to go with all its entries: only if it was not used since, and with its pins only if so said. */
 export interface Going {
   cid: string
-  owners: readonly string[]
+  lastUsed: number
+  force?: boolean | undefined
 }
 
-/** What was ended, and the changes of each content by its CID. */
+/** What was ended and waits to be freed, the changes of each content by its CID, and what was freed already. */
 interface Ended {
   ended: string[]
   changes: Map<string, CatalogChange[]>
+  bytes?: number
 }
 
 /**
- * Ends the owners of contents. Where the browser takes no write at all, since there is more by now than it allows, they end by a transaction that does
- * nothing but delete, which it lets through; what that leaves behind is settled as soon as it takes writes again.
+ * Ends the owners of contents. Where the browser takes no write at all, since there is more by now than it allows, those that are no single block end by
+ * a transaction that does nothing but delete, which it lets through; what that leaves behind is settled as soon as it takes writes again.
  *
  * @throws QuotaError where nothing of it can go that way
  */
@@ -268,49 +272,66 @@ export async function endOverQuota(
     return await end()
   } catch (error) {
     if (!(error instanceof QuotaError)) throw error
-    const changes = await store.locks.exclusive(() => drop(store, contents, pinnedByHelia))
-    if (changes.size === 0) throw error
+    const dropped = await store.locks.exclusive(() => drop(store, contents, pinnedByHelia))
+    if (dropped === undefined) throw error
     for (let tries = 1; tries <= ROOM_TRIES && !(await settle(store, pinnedByHelia)); tries++) {
       // Browsers free lazily.
       await new Promise((resolve) => setTimeout(resolve, ROOM_WAIT_MS * tries))
     }
-    return { ended: [], changes }
+    return dropped
   }
 }
 
 /** Under the lock, so that nobody begins to need them meanwhile. References stay, and tell `settle` what is left. */
-async function drop(store: LocalBlockstore, contents: readonly Going[], pinnedByHelia: PinnedByHelia): Promise<Ended['changes']> {
-  const alone = await store.catalog.read(['owners'], async (tx) => {
-    const found = await Promise.all(
-      contents.map(async ({ cid, owners }) => {
-        const rows = await Promise.all(owners.map((id) => result<Owner | undefined>(tx.objectStore('owners').get(id))))
-        const entries = rows.flatMap((row) => (row?.kind === 'entry' ? [row] : []))
-        return entries.length > 0 && entries.every((row) => row.names.length === 1) ? [{ cid, owners, entries }] : []
-      }),
-    )
-    return found.flat()
-  })
-  if (alone.length === 0) return new Map()
+async function drop(store: LocalBlockstore, contents: readonly Going[], pinnedByHelia: PinnedByHelia): Promise<Ended | undefined> {
+  const read = (tx: IDBTransaction): Promise<Dropped[]> => droppable(tx, contents)
+  const alone = await store.catalog.read(['owners'], read)
   const plan = emptyPlan()
-  const candidates = alone.map(({ cid, owners }) => ({ cid, owners: [...owners], size: 0, lastUsed: 0 }))
-  await weigh(store, candidates, plan, { of: 'disk', pinnedByHelia })
+  await weigh(
+    store,
+    alone.map(({ cid, owners }) => ({ cid, owners, size: 0, lastUsed: 0 })),
+    plan,
+    { of: 'disk', pinnedByHelia },
+  )
   const emptied = [...plan.packs.values()].flatMap(({ id, live }) => (live === 0 ? [id] : []))
-  await store.catalog.write(['owners', 'packs', 'places'], async (tx) => {
+  const done = await store.catalog.write(['owners', 'packs', 'places'], async (tx) => {
+    // An entry or a pin that came meanwhile needs what was weighed.
+    if (alone.length === 0 || JSON.stringify(await read(tx)) !== JSON.stringify(alone)) return false
     tx.objectStore('meta').delete('reserve')
     for (const { owners } of alone) for (const id of owners) tx.objectStore('owners').delete(id)
     for (const id of emptied) {
       tx.objectStore('packs').delete(id)
       tx.objectStore('places').delete(keyRange(tx, [id], [id, []]))
     }
+    return true
   })
+  if (!done) return undefined
   await store.records.deleteMany([...plan.free.keys()].filter((block) => !plan.places.has(block)))
   for (const id of emptied) await store.packs?.removeFile(id)
-  return new Map(
-    alone.map(({ cid, entries }) => [
-      cid,
-      entries.flatMap(({ names }) => names.map(([filename]) => ({ cid, filename, kind: 'deleted' as const }))),
-    ]),
+  const changes = new Map(
+    alone.map(({ cid, filenames }) => [cid, filenames.map((filename): CatalogChange => ({ cid, filename, kind: 'deleted' }))]),
   )
+  return { ended: [], changes, bytes: plan.freedBytes }
+}
+
+interface Dropped {
+  cid: string
+  owners: string[]
+  filenames: string[]
+}
+
+/** Entries of one block share rows, which would have to be written. */
+async function droppable(tx: IDBTransaction, contents: readonly Going[]): Promise<Dropped[]> {
+  const each = await Promise.all(
+    contents.map(async ({ cid, lastUsed, force }) => {
+      const pinned = result(tx.objectStore('owners').index('pin').getAllKeys(pinsOf(tx, cid)))
+      const [entries, pins] = await Promise.all([entriesOfContent(tx, cid), pinned])
+      if (isRaw(cid) || entries.length === 0 || entries.some((entry) => entry.lastUsed > lastUsed)) return []
+      if (pins.length > 0 && force !== true) return []
+      return [{ cid, owners: [...entries.map(({ id }) => id), ...(pins as string[])], filenames: entries.map(({ filename }) => filename) }]
+    }),
+  )
+  return each.flat()
 }
 
 async function settle(store: LocalBlockstore, pinnedByHelia: PinnedByHelia): Promise<boolean> {
@@ -322,14 +343,4 @@ async function settle(store: LocalBlockstore, pinnedByHelia: PinnedByHelia): Pro
     if (!(error instanceof QuotaError)) throw error
     return false
   }
-}
-
-/** A content with all its entries and pins, to be given up by their deletion; none where another entry keeps it. */
-export async function goingWith(catalog: Catalog, cid: string, filename: string | undefined): Promise<Going[]> {
-  return catalog.read(['owners'], async (tx) => {
-    const pinned = result(tx.objectStore('owners').index('pin').getAllKeys(pinsOf(tx, cid)))
-    const [entries, pins] = await Promise.all([entriesOfContent(tx, cid), pinned])
-    if (filename !== undefined && entries.some((entry) => entry.filename !== filename)) return []
-    return [{ cid, owners: [...entries.map(({ id }) => id), ...(pins as string[])] }]
-  })
 }

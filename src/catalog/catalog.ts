@@ -152,17 +152,20 @@ export class Catalog {
     }
   }
 
-  /** Lays the reserve by that writeToFree gives up. Answers whether there was none: that of a storage with content was given up. */
-  async keepReserve(): Promise<boolean> {
-    const has = await this.read(['meta'], (tx) => result(tx.objectStore('meta').getKey('reserve')))
-    if (has !== undefined) return false
+  /** Where a storage with content has none, that was given up. */
+  async hasReserve(): Promise<boolean> {
+    return (await this.read(['meta'], (tx) => result<IDBValidKey | undefined>(tx.objectStore('meta').getKey('reserve')))) !== undefined
+  }
+
+  /** Lays the reserve by that writeToFree gives up. */
+  async keepReserve(): Promise<void> {
+    if (await this.hasReserve()) return
     // Incompressible, so that it takes the room that it stands for.
     const reserve = new Uint8Array(RESERVE_BYTES)
     for (let at = 0; at < reserve.length; at += 65_536) crypto.getRandomValues(reserve.subarray(at, at + 65_536))
     await this.write([], async (tx) => {
       await result(tx.objectStore('meta').put(reserve, 'reserve'))
     })
-    return true
   }
 
   /** Turns an owner into a removal, references and all as they are. */
@@ -308,9 +311,11 @@ async function identified(db: IDBDatabase): Promise<string | undefined> {
   const tx = db.transaction('meta', 'readwrite')
   const meta = tx.objectStore('meta')
   const complete = new Promise<void>((resolve, reject) => {
+    db.addEventListener('close', () => reject(new DOMException('the browser took it away', 'AbortError')))
     tx.oncomplete = () => resolve()
     tx.onabort = () => reject(tx.error ?? new DOMException('aborted', 'AbortError'))
   })
+  complete.catch(() => undefined)
   const [format, other] = await Promise.all([result<Format | undefined>(meta.get('format')), result<string | undefined>(meta.get('id'))])
   const id = other ?? newOwnerId()
   const mayWrite = format === undefined || format.writableBy <= CATALOG_FORMAT

@@ -34,10 +34,9 @@ export async function endOrphans(catalog: Catalog): Promise<string[]> {
 }
 
 /**
- * Counts anew what of each pack is needed, and drops places in packs that have no row: their files are gone, or a sweep would have given them one.
- * Answers the packs in which nothing is needed.
+ * Counts anew what of each pack is needed, and drops places in packs that have neither row nor file. Answers the packs in which nothing is needed.
  */
-export async function recountPacks(catalog: Catalog): Promise<string[]> {
+export async function recountPacks(catalog: Catalog, files: ReadonlySet<string>): Promise<string[]> {
   const read = async (tx: IDBTransaction): Promise<{ rows: PackRow[]; live: Map<string, number> }> => {
     const live = new Map<string, number>()
     for await (const page of pagesOf<PlacesRow>(tx.objectStore('places'), ({ pack, at }) => [pack, at])) {
@@ -56,7 +55,7 @@ export async function recountPacks(catalog: Catalog): Promise<string[]> {
     const { rows, live } = await read(tx)
     const ids = new Set(rows.map(({ id }) => id))
     for (const row of rows) tx.objectStore('packs').put({ ...row, live: live.get(row.id) ?? 0 } satisfies PackRow)
-    for (const id of live.keys()) if (!ids.has(id)) tx.objectStore('places').delete(keyRange(tx, [id], [id, []]))
+    for (const id of live.keys()) if (!ids.has(id) && !files.has(id)) tx.objectStore('places').delete(keyRange(tx, [id], [id, []]))
     return rows.filter(({ id }) => !live.has(id)).map(({ id }) => id)
   })
 }

@@ -166,6 +166,7 @@ export class HeliaBackend {
     this.#wake()
     // A start that hangs is undone whenever it comes back.
     if (await settlesWithin(this.#work, STOP_TIMEOUT_MS)) await this.#work
+    this.#turn.release()
   }
 
   readonly #onOnline = (): void => this.setOnline(true)
