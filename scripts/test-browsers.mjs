@@ -124,7 +124,7 @@ async function test(project, filters) {
     '--project',
     project,
     '--passWithNoTests',
-    ...positionals,
+    ...filters,
   ])
   /** @type {RunReport} */
   const nothing = { passed: 0, failed: [], skipped: [], capabilities: {}, ended: 'failed' }
