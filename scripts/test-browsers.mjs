@@ -68,7 +68,7 @@ try {
     const found = await find()
     if (found === undefined) {
       console.error(`\nno ${title} found: ${install}`)
-      missing.push(title)
+      missing.push(`no ${title} found: ${install}`)
       continue
     }
     versions[engine] = found.version
@@ -179,7 +179,7 @@ function tellCounts() {
     console.log(`${engine}-${run}: ${report.passed} passed, ${report.failed.length} failed, ${report.skipped.length} skipped`)
   }
   for (const name of failed) console.log(`failed: ${name}`)
-  for (const title of missing) console.log(`failed: no ${title} found`)
+  for (const reason of missing) console.log(`failed: ${reason}`)
   const count = failed.length + missing.length
   console.log(`${done.reduce((sum, { report }) => sum + report.passed, 0)} passed, ${count} failed`)
   process.exitCode = count === 0 ? 0 : 1
