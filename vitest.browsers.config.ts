@@ -29,7 +29,7 @@ const RUNS: Record<string, Run> = {
   private: { mode: { private: true }, tier: 'records', include: EVERYWHERE },
   insecure: { mode: { insecure: true }, tier: 'records', include: EVERYWHERE },
   records: { mode: {}, tier: 'records', exclude: PACKS_ALONE },
-  packs: { mode: { opfs: true }, tier: 'packs', exclude: ONCE },
+  packs: { mode: {}, tier: 'packs', exclude: ONCE },
 }
 
 function project(engine: EngineName, run: string, { mode, headers = {}, ...rest }: Run): TestProjectInlineConfiguration {

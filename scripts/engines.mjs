@@ -15,11 +15,10 @@ import { findFirefox } from '../bench/firefox.mjs'
 import { CHROMIUM_ARGS, findChromium } from './chromium.mjs'
 
 /**
- * `private` is a window that keeps nothing. `insecure` reaches the page by a name that is no loopback, INSECURE_HOST. `opfs` switches on what Safari
- * has and WebKitGTK ships switched off.
+ * `private` is a window that keeps nothing. `insecure` reaches the page by a name that is no loopback, INSECURE_HOST.
  *
  * @typedef {'chromium' | 'firefox' | 'webkit'} EngineName
- * @typedef {{ private?: boolean, insecure?: boolean, opfs?: boolean }} Mode
+ * @typedef {{ private?: boolean, insecure?: boolean }} Mode
  * @typedef {{ path: string, version: string }} Found
  * @typedef {{ close: () => Promise<void> }} Driven
  * @typedef {{ executablePath: string, profile: string, url: string, mode: Mode }} Start
@@ -193,12 +192,7 @@ async function openFirefox({ executablePath, profile, url, mode }) {
 async function openWebKit({ executablePath, profile, url, mode }) {
   const screen = await startScreen()
   const proxy = mode.insecure ? await startProxy() : undefined
-  const args = [
-    ...(mode.private ? ['--private'] : []),
-    ...(mode.opfs ? ['--features=+FileSystem,+FileSystemWritableStream,+StorageAPI,+StorageAPIEstimate'] : []),
-    ...(proxy === undefined ? [] : [`--proxy=http://127.0.0.1:${proxy.port}`]),
-    url,
-  ]
+  const args = [...(mode.private ? ['--private'] : []), ...(proxy === undefined ? [] : [`--proxy=http://127.0.0.1:${proxy.port}`]), url]
   const folders = Object.fromEntries(['DATA', 'CACHE', 'CONFIG', 'STATE'].map((kind) => [`XDG_${kind}_HOME`, join(profile, kind)]))
   const env = { ...process.env, ...folders, HOME: profile, DISPLAY: screen.display, GDK_BACKEND: 'x11', NO_AT_BRIDGE: '1' }
   // In a group of its own, with the processes that it starts.

@@ -29,6 +29,11 @@ const RUNS = {
   packs: 'the whole suite with the leaves of large files in packs',
 }
 const PLAIN = 'plain'
+const PACKS = 'packs'
+/** As test/engines/probes.ts has it. */
+const SYNC_HANDLES = 'OPFS, createSyncAccessHandle'
+/** So many skipped for one reason are not told one by one. */
+const MANY = 20
 
 const { values, positionals } = parseArgs({
   options: { engines: { type: 'string', multiple: true }, runs: { type: 'string', multiple: true } },
@@ -63,13 +68,15 @@ try {
     const found = await find()
     if (found === undefined) {
       console.error(`\nno ${title} found: ${install}`)
-      missing.push(title)
+      missing.push(`no ${title} found: ${install}`)
       continue
     }
     versions[engine] = found.version
     for (const run of runs) {
       console.log(`\n== ${title}, ${run}: ${RUNS[/** @type {keyof typeof RUNS} */ (run)]}`)
-      done.push({ engine, run, report: await test(`${engine}-${run}`) })
+      const reason = run === PACKS ? await whyNoPacks(engine) : undefined
+      if (reason !== undefined) console.log(`not run: ${reason}`)
+      done.push({ engine, run, report: reason === undefined ? await test(`${engine}-${run}`, positionals) : notRun(reason) })
     }
   }
 } finally {
@@ -80,12 +87,34 @@ tellSkipped()
 tellCounts()
 
 /**
+ * What an engine lacks for packs, as its probes found it.
+ *
+ * @param {EngineName} engine
+ * @returns {Promise<string | undefined>}
+ */
+async function whyNoPacks(engine) {
+  const plain = done.find((each) => each.engine === engine && each.run === PLAIN)?.report
+  const { capabilities } = plain && SYNC_HANDLES in plain.capabilities ? plain : await test(`${engine}-${PLAIN}`, ['capabilities'])
+  const found = capabilities[SYNC_HANDLES]
+  return found?.startsWith('no: ') ? `${SYNC_HANDLES}: ${found}` : undefined
+}
+
+/**
+ * @param {string} reason
+ * @returns {RunReport}
+ */
+function notRun(reason) {
+  return { passed: 0, failed: [], skipped: [{ name: 'all of it', reason }], capabilities: {}, ended: 'not run' }
+}
+
+/**
  * Runs one project. A run that ends badly without a failed test (a browser that does not start, a crash) is one failure.
  *
  * @param {string} project
+ * @param {string[]} filters on file names
  * @returns {Promise<RunReport>}
  */
-async function test(project) {
+async function test(project, filters) {
   const path = join(reports, `${project}.json`)
   process.env['BROWSERS_REPORT'] = path
   const ended = await runTool('vitest', [
@@ -95,7 +124,7 @@ async function test(project) {
     '--project',
     project,
     '--passWithNoTests',
-    ...positionals,
+    ...filters,
   ])
   /** @type {RunReport} */
   const nothing = { passed: 0, failed: [], skipped: [], capabilities: {}, ended: 'failed' }
@@ -130,11 +159,16 @@ function tellCapabilities() {
   }
 }
 
+/** Each with its reason; many of a run for one reason are told together. */
 function tellSkipped() {
   if (done.every(({ report }) => report.skipped.length === 0)) return
   console.log('\n== Skipped')
   for (const { engine, run, report } of done) {
-    for (const { name, reason } of report.skipped) console.log(`${engine}-${run}: ${name}: ${reason}`)
+    for (const reason of new Set(report.skipped.map((each) => each.reason))) {
+      const names = report.skipped.filter((each) => each.reason === reason).map(({ name }) => name)
+      if (names.length > MANY) console.log(`${engine}-${run}: ${names.length} tests: ${reason}`)
+      else for (const name of names) console.log(`${engine}-${run}: ${name}: ${reason}`)
+    }
   }
 }
 
@@ -145,7 +179,7 @@ function tellCounts() {
     console.log(`${engine}-${run}: ${report.passed} passed, ${report.failed.length} failed, ${report.skipped.length} skipped`)
   }
   for (const name of failed) console.log(`failed: ${name}`)
-  for (const title of missing) console.log(`failed: no ${title} found`)
+  for (const reason of missing) console.log(`failed: ${reason}`)
   const count = failed.length + missing.length
   console.log(`${done.reduce((sum, { report }) => sum + report.passed, 0)} passed, ${count} failed`)
   process.exitCode = count === 0 ? 0 : 1

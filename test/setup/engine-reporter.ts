@@ -13,6 +13,9 @@ export class EngineReporter implements Reporter {
     const report: RunReport = { passed: 0, failed: [], skipped: [], capabilities: {}, ended: reason }
     for (const module of modules) {
       for (const { message } of module.errors()) report.failed.push(`${module.relativeModuleId}: ${message}`)
+      for (const suite of module.children.allSuites()) {
+        for (const { message } of suite.errors()) report.failed.push(`${module.relativeModuleId} > ${suite.fullName}: ${message}`)
+      }
       for (const test of module.children.allTests()) {
         const name = `${module.relativeModuleId} > ${test.fullName}`
         const result = test.result()
