@@ -23,6 +23,9 @@ export const MAX_CONTENT_BYTES: number = Number.MAX_SAFE_INTEGER
 /** Bytes of one array: no browser has larger ones, so that nothing is read for one. Many have none as large. */
 export const MAX_ARRAY_BYTES: number = 8192 * MIB
 
+/** Bytes of a Blob: more than any browser keeps. A few blocks may stand for any number of bytes, which a Blob would read one by one. */
+export const MAX_BLOB_BYTES: number = 2 ** 40
+
 /** Links of one node: eight times the widest profile, so that foreign layouts are read. */
 export const MAX_LINKS_PER_NODE = 8192
 

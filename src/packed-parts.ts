@@ -7,8 +7,9 @@ import type { PackFiles, PackStore } from './blocks/pack-store.ts'
 import { blockKey } from './blocks/records.ts'
 import { stretch, type Stretch } from './catalog/place-cache.ts'
 import type { Place } from './catalog/schema.ts'
-import { IntegrityError } from './errors.ts'
-import { leavesOf, leavesOfRoot, type FileLayout, type Leaf } from './files/read.ts'
+import { IntegrityError, LimitError, UnsupportedContentError } from './errors.ts'
+import { leavesOf, leavesOfRoot, LEAVES_PER_LOOK_UP, type FileLayout, type Leaf } from './files/read.ts'
+import { walk } from './files/walk.ts'
 
 export interface PackedParts {
   /**
@@ -39,7 +40,7 @@ export async function holdPlaces(store: LocalBlockstore, file: FileLayout, signa
   if (packs === undefined || file.root.children.count === 0) return undefined
   for (let tries = 0; ; tries++) {
     const places = await placesOfFile(store, packs, file, signal)
-    if (places === undefined || places.size === 0) return undefined
+    if (places.size === 0) return undefined
     const one = [...new Map([...places.values()].map((place) => [place.pack, place])).values()]
     const release = await packs.keepOpen(one.map(({ pack }) => pack))
     // A pack may have been rewritten before it was held: then what is there now is another.
@@ -55,23 +56,36 @@ export async function holdPlaces(store: LocalBlockstore, file: FileLayout, signa
 /** Tries to hold packs that are rewritten again and again, which nobody does: then reading finds the rest by itself. */
 const HOLD_TRIES = 3
 
-/** undefined where nodes of the file are not here. */
+/** Of each block once, since one may stand for any number of places. Of none below a node that is not here or can't be read. */
 async function placesOfFile(
   store: LocalBlockstore,
   packs: PackStore,
   file: FileLayout,
   signal: AbortSignal,
-): Promise<Map<BlockKey, Place> | undefined> {
+): Promise<Map<BlockKey, Place>> {
   const places = new Map<BlockKey, Place>()
-  try {
-    for await (const window of windowsOf(store, file, signal)) {
-      for (const row of await packs.locate(window.map(({ key }) => key))) if (row !== undefined) places.set(row.block, row)
-    }
-    return places
-  } catch (error) {
-    if (error instanceof MissingBlockError || error instanceof IntegrityError) return undefined
-    throw error
+  const locate = async (keys: readonly BlockKey[]): Promise<void> => {
+    for (const row of await packs.locate(keys)) if (row !== undefined) places.set(row.block, row)
   }
+  const known = leavesOfRoot(file)
+  if (known !== undefined) {
+    await locate(known.map(({ key }) => key))
+    return places
+  }
+  let keys: BlockKey[] = []
+  try {
+    for await (const { cid } of walk(store.lenient, file.cid, { signal, onMissing: () => undefined })) {
+      keys.push(blockKey(cid))
+      if (keys.length < LEAVES_PER_LOOK_UP) continue
+      await locate(keys)
+      keys = []
+    }
+  } catch (error) {
+    // Whoever reads so far says so.
+    if (!(error instanceof UnsupportedContentError || error instanceof LimitError)) throw error
+  }
+  await locate(keys)
+  return places
 }
 
 /** All of a file that is remembered to lie in packs as a whole; undefined for any other. */

@@ -3,14 +3,14 @@ import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockSource } from './blocks/blocks.ts'
 import { blockKey } from './blocks/records.ts'
 import { answerStream, type AnswerStream } from './answer-stream.ts'
-import { QuotaError } from './errors.ts'
+import { LimitError, QuotaError } from './errors.ts'
 import { listDirectory } from './files/directory.ts'
 import { loadCar } from './files/load-car.ts'
 import { openFile, readInto, readRange, type FileLayout, type LayoutCache } from './files/read.ts'
 import { withFound, type Found } from './found.ts'
 import { entriesOf } from './catalog/entries.ts'
 import { noteLocks } from './catalog/lending.ts'
-import { READ_WINDOW_BYTES } from './limits.ts'
+import { MAX_BLOB_BYTES, READ_WINDOW_BYTES } from './limits.ts'
 import type { Operation } from './operation.ts'
 import { holdPlaces, packedParts, wholeInPacks, type PackedParts } from './packed-parts.ts'
 import { isNamed } from './packs/directory.ts'
@@ -134,6 +134,13 @@ export async function blob(
     }
     return withLayouts(operation, cid, options.verify !== true, async (cache) => {
       const file = await openFile(content, cid, { signal: operation.signal, cache })
+      if (file.size > MAX_BLOB_BYTES) {
+        throw new LimitError(
+          `${file.size} bytes are more than a Blob holds: read them as a stream or by ranges`,
+          'MAX_BLOB_BYTES',
+          file.size,
+        )
+      }
       const reading = readOptions(operation, file, { ...options, verify: true })
       if (options.verify === true) {
         // Everything is hashed first; what lies in packs is then handed out as it lies there.

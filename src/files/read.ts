@@ -21,7 +21,7 @@ import { readAhead } from './read-ahead.ts'
 export { LayoutCache, openFile, type FileLayout, type LayoutOptions } from './layout.ts'
 
 /** Leaves of one window of leavesOf: as many as one node of the profile links to. */
-const LEAVES_PER_LOOK_UP = 1024
+export const LEAVES_PER_LOOK_UP = 1024
 
 /** Chunks that small ranges are taken from, read into over and over. */
 const CHUNKS: BufferPool = new BufferPool(CHUNK_SIZE_BYTES, POOLED_RANGES)

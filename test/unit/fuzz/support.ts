@@ -8,7 +8,7 @@ import { expect, inject } from 'vitest'
 import { IPFSKitStorage, StorageError, type Bytes } from '../../../src/index.ts'
 
 /** Both in Node, where the databases lie in memory, and in a browser. */
-const IS_BROWSER = typeof window !== 'undefined'
+export const IS_BROWSER = typeof window !== 'undefined'
 
 /** A run that takes longer hangs: the slowest take a second on a machine that is busy with something else. */
 const HANG_MS = 20_000
