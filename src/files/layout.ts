@@ -147,6 +147,8 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
         })
   const blocks = new Map([...wanted.keys()].map((key, index) => [key, answers[index]]))
   const goneOut = new Set<string>()
+  // So may a node, which would be read once more at each place: twenty that link twice to the next one are a million leaves.
+  const trees = new Map<string, Bytes[]>()
   const pieces: Bytes[] = []
   for (const part of parts) {
     if (part.own?.data !== undefined) {
@@ -161,13 +163,21 @@ export async function fetchParts(source: BlockSource, parts: readonly Part[], op
     if (size !== part.size) throw wrongSize(part, size)
     if (part.own === undefined && node.children.count > 0) {
       const inner = [...directParts(part.cid, node, part.from, part.to, part.depth)]
+      const id = `${key} ${part.from} ${part.to}`
+      const before = trees.get(id)
+      if (before !== undefined) {
+        pieces.push(...before.map((piece) => piece.slice()))
+        continue
+      }
       const within: Bytes[] = []
       // Few at a time: blocks are at hand before it shows that they are larger than their parent says.
       for (let at = 0; at < inner.length; at += READ_WINDOW_BLOCKS) {
         within.push(...(await fetchParts(source, inner.slice(at, at + READ_WINDOW_BLOCKS), options)))
       }
       // A byte of its own takes a hundred: leaves may be that small, and one leaf may stand for all of them.
-      pieces.push(...(within.length > READ_WINDOW_BLOCKS ? [joined(within, part.to - part.from)] : within))
+      const tree = within.length > READ_WINDOW_BLOCKS ? [joined(within, part.to - part.from)] : within
+      trees.set(id, tree)
+      pieces.push(...tree)
       continue
     }
     const data = node.data ?? bytes

@@ -98,7 +98,7 @@ describe('a random file', () => {
             expect(await stateOf(one)).toEqual(state)
           }
         }),
-        60,
+        25,
       )
     },
     FUZZ_TIMEOUT,
@@ -146,7 +146,7 @@ describe('a random directory', () => {
             expect(await stateOf(one)).toEqual(state)
           }
         }),
-        40,
+        25,
       )
     },
     FUZZ_TIMEOUT,
@@ -199,7 +199,7 @@ describe('a random directory', () => {
           await storage.gc()
           expect(await stateOf(opened)).toEqual(before)
         }),
-        40,
+        25,
       )
     },
     FUZZ_TIMEOUT,
