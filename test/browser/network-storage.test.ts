@@ -1,7 +1,7 @@
 // The network through the front: what gateways answer, what of it is kept, and every reason for the fallback.
 import { importBytes } from 'ipfs-unixfs-importer'
 import type { CID } from 'multiformats/cid'
-import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
+import { afterEach, beforeAll, beforeEach, describe, expect, inject, it } from 'vitest'
 import { UnavailableError, type BackendStatus, type IPFSKitStorage, type StorageConfig } from '../../src/index.ts'
 import { clearGateway, gather, lose, nextEvent, upload } from './support/outside.ts'
 import {
@@ -30,11 +30,15 @@ const BOUND_MS = 15_000
 
 const blocks = inject('gatewayBlocks')
 
+// The first to start Helia waits for its modules, one by one from a development server, for longer than TIMEOUT_MS where the machine is busy.
+beforeAll(() => import('../../src/network/helia-node.ts'))
 beforeEach(() => clearGateway(blocks))
 afterEach(closeAll)
 
 function online(gateway: string, name = freshName(), ipfs: StorageConfig['ipfs'] = {}): IPFSKitStorage {
-  const settings = { gateways: [gateway], delegatedRouters: [], retrieveTimeoutMs: TIMEOUT_MS, ...ipfs }
+  // One that answers is given the time that a slow engine takes to start Helia.
+  const retrieveTimeoutMs = gateway === blocks ? BOUND_MS : TIMEOUT_MS
+  const settings = { gateways: [gateway], delegatedRouters: [], retrieveTimeoutMs, ...ipfs }
   return storageOf({ cacheDir: name, config: { ipfs: settings } })
 }
 
