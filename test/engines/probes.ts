@@ -227,6 +227,22 @@ export const IN_PAGE: Probes = {
     port.close()
     return 'yes'
   },
+  'workers within shared workers': async () => {
+    const inner = JSON.stringify(blobUrl('postMessage(1)'))
+    const code = `onconnect = ({ ports: [port] }) => {
+      if (typeof Worker === 'undefined') return port.postMessage('no Worker')
+      const worker = new Worker(${inner})
+      worker.onmessage = () => port.postMessage('yes')
+      worker.onerror = () => port.postMessage('the worker does not start')
+    }`
+    const { port } = new SharedWorker(blobUrl(code))
+    const answer = await new Promise<string>((resolve) => {
+      port.onmessage = ({ data }) => resolve(data as string)
+    })
+    port.close()
+    if (answer !== 'yes') throw new Missing(answer)
+    return answer
+  },
   'service workers': async () => {
     need(navigator, 'serviceWorker')
     const script = new URL('./nothing-service-worker.js', import.meta.url)

@@ -10,6 +10,8 @@ export const WRITABLE_FILES = 'OPFS, createWritable'
 export const PRIVATE_FILES = 'OPFS'
 /** Files of it that workers write: packs. */
 export const SYNC_HANDLES = 'OPFS, createSyncAccessHandle'
+/** Shared workers that can make the workers which write packs. */
+export const SHARED_WORKERS_NEST = 'workers within shared workers'
 
 let probed: Promise<Record<string, string>> | undefined
 
