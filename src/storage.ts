@@ -7,6 +7,7 @@ import { Content } from './content.ts'
 import { Core } from './core.ts'
 import { destroyStorage } from './destruction.ts'
 import { ClosedError, DatabaseError, InvalidOptionsError, NotSupportedError, QuotaError, StorageError } from './errors.ts'
+import { lazy } from './lazy.ts'
 import { LAST_USED_FLUSH_MS } from './limits.ts'
 import { checkRange } from './files/read.ts'
 import { checkSource } from './files/source.ts'
@@ -255,6 +256,17 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     return this.#closed
   }
 
+  /** Resolves when the databases are open and recovered. @internal */
+  async opened(): Promise<void> {
+    this.#checkOpen()
+    await this.#core
+  }
+
+  /** One operation of a room above, over when it calls `end` or throws. @internal */
+  operate<T>(signal: AbortSignal | undefined, work: (operation: Operation, end: () => void) => Promise<T>): Promise<T> {
+    return this.#operateOn('read', signal, work)
+  }
+
   /** Tells what a page knows of the network and its worker does not. @internal */
   setOnline(online: boolean): void {
     this.#helia?.setOnline(online)
@@ -363,7 +375,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async #openStores(): Promise<Awaited<ReturnType<ConstructorParameters<typeof HeliaBackend>[0]['openStores']>>> {
     const core = await this.#core
-    const { openGuestStores } = await import('./network/guest-stores.ts')
+    const { openGuestStores } = await lazy.guestStores()
     return openGuestStores(core, `${this.#options.cacheDir}/data`)
   }
 
@@ -432,7 +444,7 @@ export interface IPFSKitStorage {
 
 /** Most pages never ask for it. @throws StorageError where it can't be loaded */
 function loadVerify(): Promise<typeof Verification> {
-  return import('./verify.ts').catch((cause: unknown) => {
+  return lazy.verification().catch((cause: unknown) => {
     throw new StorageError("the code that verifies could not be loaded: go online, or keep it in the application's cache", { cause })
   })
 }
