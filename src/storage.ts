@@ -262,9 +262,9 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     await this.#core
   }
 
-  /** One operation of a room above, over when it calls `end` or throws. @internal */
+  /** One operation of a room above, over when it calls `end` or throws. The signal does not lift the timeout of what is fetched. @internal */
   operate<T>(signal: AbortSignal | undefined, work: (operation: Operation, end: () => void) => Promise<T>): Promise<T> {
-    return this.#operateOn('read', signal, work)
+    return this.#operateOn('read', signal, work, true)
   }
 
   /** Tells what a page knows of the network and its worker does not. @internal */
@@ -320,6 +320,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     kind: Kind,
     signal: AbortSignal | undefined,
     work: (operation: Operation, end: () => void) => Promise<T>,
+    bounded: boolean = signal === undefined,
   ): Promise<T> {
     this.#checkOpen()
     signal?.throwIfAborted()
@@ -336,7 +337,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     void over.then(() => this.#running.delete(over))
     try {
       const core = await untilAborted(this.#core, scope.signal)
-      const answer = await work(this.#operation(core, scope.signal, signal === undefined), end)
+      const answer = await work(this.#operation(core, scope.signal, bounded), end)
       this.#works[kind] = true
       return answer
     } catch (error) {

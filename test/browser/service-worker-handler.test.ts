@@ -1,11 +1,11 @@
 // What the handler of `ipfs-kit-web/service-worker` answers: content by CID as a path gateway does, out of a storage and nothing else.
 import { decode } from '@ipld/dag-pb'
 import { CID } from 'multiformats/cid'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { createHandler, type Handler, type HandlerOptions, type Served } from '../../src/service-worker/index.ts'
-import { flip } from './support/outside.ts'
-import { closeAll, freshName, localStorageOf, randomBytes, same, TIER } from './support/stores.ts'
+import { clearGateway, flip, upload } from './support/outside.ts'
+import { closeAll, freshName, localStorageOf, randomBytes, same, storageOf, TIER } from './support/stores.ts'
 
 const MIB = 1024 * 1024
 
@@ -18,10 +18,10 @@ interface Serving {
   get: (path: string, init?: RequestInit) => Promise<Response>
 }
 
-function serving(options: HandlerOptions = {}): Serving {
-  const storage = localStorageOf()
+function serving(options: HandlerOptions & { storage?: IPFSKitStorage } = {}): Serving {
+  const storage = options.storage ?? localStorageOf()
   const served: Served[] = []
-  const handle = createHandler({ storage, onServed: (each) => void served.push(each), ...options })
+  const handle = createHandler({ onServed: (each) => void served.push(each), ...options, storage })
   const get = async (path: string, init?: RequestInit): Promise<Response> => {
     const answer = await handle(new Request(new URL(path, location.href), init))
     if (answer === undefined) throw new Error(`${path} was not answered`)
@@ -410,6 +410,51 @@ async function leafOf(storage: IPFSKitStorage, cid: string, index: number): Prom
   )
   return decode(block).Links[index]?.Hash.toString() ?? ''
 }
+
+describe('the network', () => {
+  const gateway = inject('gatewayBlocks')
+
+  beforeEach(() => clearGateway(gateway))
+
+  function online(address: string): IPFSKitStorage {
+    return storageOf({ config: { ipfs: { gateways: [address], delegatedRouters: [], retrieveTimeoutMs: 3000 } } })
+  }
+
+  async function publish(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+    const cacheDir = freshName()
+    const cid = await localStorageOf({ cacheDir }).store(bytes)
+    await upload(gateway, cacheDir)
+    return cid
+  }
+
+  it('is asked for what is allowed, and what it supplies is kept', async () => {
+    const bytes = randomBytes(3 * MIB + 5)
+    const cid = await publish(bytes)
+    const storage = await online(gateway).ready()
+    const { get } = serving({ storage, allow: () => true })
+    expect((await get(`/ipfs/${cid}`, { headers: { 'cache-control': 'only-if-cached' } })).status).toBe(412)
+    expect(same(await bytesOf(await get(`/ipfs/${cid}`, { headers: { range: 'bytes=5-9' } })), bytes.subarray(5, 10))).toBe(true)
+    expect(await storage.listFiles()).toMatchObject([{ cid, state: 'partial' }])
+    expect(same(await bytesOf(await get(`/ipfs/${cid}`)), bytes)).toBe(true)
+    expect(await storage.listFiles()).toMatchObject([{ cid, state: 'whole' }])
+    await clearGateway(gateway)
+    expect((await get(`/ipfs/${cid}`, { headers: { 'cache-control': 'only-if-cached' } })).status).toBe(200)
+  })
+
+  it('is not asked for what is neither here nor allowed', async () => {
+    const cid = await publish(randomBytes(100))
+    const { get } = serving({ storage: await online(gateway).ready() })
+    expect((await get(`/ipfs/${cid}`)).status).toBe(404)
+  })
+
+  it('tells content that nobody has from content that nobody could be asked for', async () => {
+    const absent = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
+    const answering = serving({ storage: await online(gateway).ready(), allow: () => true })
+    expect((await answering.get(`/ipfs/${absent}`)).status).toBe(404)
+    const silent = serving({ storage: await online(inject('gatewayHang')).ready(), allow: () => true })
+    expect((await silent.get(`/ipfs/${absent}`)).status).toBe(504)
+  })
+})
 
 describe('options', () => {
   it.for([
