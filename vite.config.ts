@@ -25,7 +25,14 @@ export default defineConfig({
     minify: false,
     reportCompressedSize: false,
     lib: {
-      entry: { index: 'src/index.ts', 'worker/index': 'src/worker/index.ts', helia: 'src/helia.ts', 'packs/worker': 'src/packs/worker.ts' },
+      entry: {
+        index: 'src/index.ts',
+        'worker/index': 'src/worker/index.ts',
+        helia: 'src/helia.ts',
+        'packs/worker': 'src/packs/worker.ts',
+        'service-worker/index': 'src/service-worker/index.ts',
+        'service-worker/helia': 'src/service-worker/helia.ts',
+      },
       formats: ['es'],
     },
     rolldownOptions: {

@@ -207,3 +207,15 @@ export const MAX_SILENCE_MS = 3_000
 
 /** Gateways that delivered and are asked first. More would only be asked where all of these fail. */
 export const RELIABLE_GATEWAYS = 4
+
+/** Milliseconds that a storage may take to open for a request: a page that waits longer is taken for broken. */
+export const STORAGE_OPEN_TIMEOUT_MS = 10_000
+
+/** Bytes of an answer up to which a service worker reads it before it answers: a stream takes longer to begin than these to read. */
+export const SERVED_AT_ONCE_BYTES: number = MIB
+
+/** Files of which a service worker remembers while it is awake what it verified. */
+export const REMEMBERED_FILES = 1024
+
+/** Names that a directory's page lists: more take a browser long to show. */
+export const LISTED_NAMES = 10_000

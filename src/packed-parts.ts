@@ -12,6 +12,8 @@ import { leavesOf, leavesOfRoot, LEAVES_PER_LOOK_UP, type FileLayout, type Leaf 
 import { walk } from './files/walk.ts'
 
 export interface PackedParts {
+  /** Nothing of the file lies elsewhere. */
+  isWhole: boolean
   /**
    * `readElse` makes a Blob of bytes that lie in no pack.
    *
@@ -124,6 +126,7 @@ export async function packedParts(store: LocalBlockstore, file: FileLayout, sign
 
 function partsOf(packs: PackStore, files: PackFiles, segments: readonly Segment[]): PackedParts {
   return {
+    isWhole: segments.every(({ stretches }) => stretches.length > 0),
     close: () => files.release(),
     async open(readElse) {
       const parts: Blob[] = []

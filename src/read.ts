@@ -3,6 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockSource } from './blocks/blocks.ts'
 import { blockKey } from './blocks/records.ts'
 import { answerStream, type AnswerStream } from './answer-stream.ts'
+import type { Content } from './content.ts'
 import { LimitError, QuotaError } from './errors.ts'
 import { listDirectory } from './files/directory.ts'
 import { loadCar } from './files/load-car.ts'
@@ -98,13 +99,31 @@ export async function stream(
   }
   return streamed(operation, path, options, ended, async ({ content, cid }) => {
     const file = await openFile(content, cid, { signal: operation.signal })
-    const held = await holdPlaces(operation.core.store, file, operation.signal)
-    release = held?.release ?? release
-    const reading = { ...readOptions(operation, file, options), places: held?.places }
-    const range = readRange(content, file, options.offset ?? 0, options.length, reading)
-    // The first window is read before the answer, so that content nobody has is null here as it is for retrieve.
+    const opened = await openRange(operation, content, file, options)
+    release = opened.release
+    return opened
+  })
+}
+
+/** A range of a file piece by piece. */
+export interface OpenRange {
+  /** undefined at the end. */
+  next: () => Promise<Bytes | undefined>
+  stop: () => Promise<unknown>
+  /** Whether all of the file was read. */
+  isWhole: () => boolean
+  /** To be called at the end: lets go of packs. */
+  release: () => void
+}
+
+/** The first window is read before the answer, so that content nobody has throws MissingBlockError here. */
+export async function openRange(operation: Operation, content: Content, file: FileLayout, options: RetrieveOptions): Promise<OpenRange> {
+  const held = await holdPlaces(operation.core.store, file, operation.signal)
+  const reading = { ...readOptions(operation, file, options), places: held?.places }
+  const range = readRange(content, file, options.offset ?? 0, options.length, reading)
+  let bytes = 0
+  try {
     let ahead: IteratorResult<Bytes> | undefined = await range.next()
-    let bytes = 0
     const next = async (): Promise<Bytes | undefined> => {
       const piece = ahead ?? (await range.next())
       ahead = undefined
@@ -112,8 +131,11 @@ export async function stream(
       bytes += piece.value.byteLength
       return piece.value
     }
-    return { next, stop: () => range.return(undefined), isWhole: () => bytes === file.size }
-  })
+    return { next, stop: () => range.return(undefined), isWhole: () => bytes === file.size, release: held?.release ?? (() => undefined) }
+  } catch (error) {
+    held?.release()
+    throw error
+  }
 }
 
 export async function blob(
@@ -179,6 +201,16 @@ async function lazyBlob(
   } finally {
     packed.close()
   }
+}
+
+/** A Blob of a file that lies in packs as a whole, unverified and without a type; undefined for any other. */
+export async function packedBlob({ core, signal }: Operation, file: FileLayout): Promise<Blob | undefined> {
+  const packed = (await wholeInPacks(core.store, file.cid)) ?? (await packedParts(core.store, file, signal))
+  if (packed?.isWhole !== true) {
+    packed?.close()
+    return undefined
+  }
+  return lazyBlob(packed, Promise.resolve(''), nothingElse)
 }
 
 /** A few batches at a time: the browser moves a Blob's bytes out of script memory, so parts become Blobs before the next ones are read. */

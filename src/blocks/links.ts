@@ -4,6 +4,7 @@ import type { PBNode } from '@ipld/dag-pb'
 import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
 import { LimitError, StorageError, UnsupportedContentError } from '../errors.ts'
+import { load } from '../lazy.ts'
 import { MAX_IDENTITY_DIGEST_BYTES, MAX_LINKS_PER_NODE } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { IDENTITY } from './hashing.ts'
@@ -37,7 +38,7 @@ export function canLink(cid: CID): boolean {
  */
 export function loadCodec({ code }: CID): Promise<void> | undefined {
   if (ipld !== undefined || (code !== DAG_CBOR && code !== DAG_JSON)) return undefined
-  return import('./ipld.ts').then(
+  return load('ipld').then(
     (module) => {
       ipld = module
     },
@@ -68,6 +69,16 @@ export function linksOf(cid: CID, bytes: Bytes): Link[] {
   const links = cidsIn(value)
   checkLinks(cid, links)
   return links.map((link) => ({ cid: link }))
+}
+
+/**
+ * The data in a block of dag-cbor or dag-json, its links as CIDs; undefined for another codec. loadCodec() comes before.
+ *
+ * @throws as linksOf
+ */
+export function dataOf(cid: CID, bytes: Bytes): { value: unknown } | undefined {
+  const decode = ipld?.decoders[cid.code]
+  return decode && { value: decoded(cid, () => decode(bytes)) }
 }
 
 /** Bytes of file content in this very block: all of a raw leaf, the data inside a UnixFS file node, else 0. Bad blocks hold none. */

@@ -1,3 +1,3 @@
 // CARs out and in.
-export { exportCar } from './car-export.ts'
+export { exportCar, type ByteRange, type CarScope } from './car-export.ts'
 export { importCarBlocks } from './car-import.ts'

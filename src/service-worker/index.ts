@@ -1,0 +1,6 @@
+// The entry `ipfs-kit-web/service-worker`.
+export { createHandler, type Handler } from './handler.ts'
+export { install, type InstallOptions, type ServedMessage } from './install.ts'
+export { getStorage, type HeliaCode } from './worker-storage.ts'
+export type { HandlerOptions, Roots, Served } from './options.ts'
+export { resetStorage } from '../storage.ts'
