@@ -2,6 +2,8 @@
 //
 // GET /<id>?size=…&seed=…&…     a file; each <id> has counts of its own, and behaviours that come a number of times count by it
 // GET /<id>/stats               DownloadStats, as JSON
+// GET /<id>/change              from now on it is another content, under another validator
+// GET /<id>/go                  lets those go that were to wait
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
 import { gzipSync } from 'node:zlib'
 import { bytesOf } from './download-bytes.ts'
@@ -19,6 +21,7 @@ export interface DownloadStats {
 interface State extends DownloadStats {
   /** Of those behaviours that come a number of times. */
   left: Map<string, number>
+  isChanged: boolean
 }
 
 const PIECE_BYTES = 64 * 1024
@@ -31,13 +34,13 @@ const LAST_MODIFIED = 'Wed, 01 Jan 2025 00:00:00 GMT'
  * `validator=weak|date|none`: else a strong ETag. `change=n`: from the n-th request on another content, under another validator.
  * `cut=n&after=bytes`: n answers break off after so many bytes. `stall=n`: n answers stop coming after a piece.
  * `busy=n&status=429&retry=1`: n answers of that status, with that Retry-After. `status=…` alone: every answer.
- * `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to answer
- * until /<id>/go is asked for.
+ * `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to
+ * answer until /<id>/go is asked for. `pace=1`: no faster than it is read.
  */
 export function downloadServer(): RequestListener {
   const states = new Map<string, State>()
   const stateOf = (id: string): State => {
-    const state = states.get(id) ?? { asked: [], sent: 0, most: 0, open: 0, left: new Map() }
+    const state = states.get(id) ?? { asked: [], sent: 0, most: 0, open: 0, left: new Map(), isChanged: false }
     states.set(id, state)
     return state
   }
@@ -52,12 +55,13 @@ export function downloadServer(): RequestListener {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
     const [, id = '', what] = pathname.split('/')
     if (what === 'stats') {
-      const { left: _left, ...stats } = stateOf(id)
+      const { left: _left, isChanged: _isChanged, ...stats } = stateOf(id)
       response.writeHead(200, { 'access-control-allow-origin': '*', 'content-type': 'application/json' }).end(JSON.stringify(stats))
       return
     }
-    if (what === 'go') {
-      holdOf(id).go()
+    if (what === 'go' || what === 'change') {
+      if (what === 'go') holdOf(id).go()
+      else stateOf(id).isChanged = true
       response.writeHead(204, { 'access-control-allow-origin': '*' }).end()
       return
     }
@@ -97,7 +101,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     response.writeHead(number('status'), { ...headers, ...(retry === null ? {} : { 'retry-after': retry }) }).end('no')
     return
   }
-  const isChanged = query.has('change') && state.asked.length >= number('change')
+  const isChanged = state.isChanged || (query.has('change') && state.asked.length >= number('change'))
   const [size, seed] = [number('size'), number('seed') + (isChanged ? 1000 : 0)]
   const kind = query.get('validator')
   const etag = `${kind === 'weak' ? 'W/' : ''}"${seed}-${size}"`
@@ -141,6 +145,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     at += length
     state.sent += length
     if (stalls) return
+    if (query.has('pace')) await new Promise((resolve) => setTimeout(resolve, 1))
     if (cut !== undefined && at >= cut) {
       // What was written is to arrive: only then it is known what came.
       response.socket?.end()

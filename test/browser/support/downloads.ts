@@ -13,6 +13,8 @@ export interface Remote {
   stats(): Promise<DownloadStats>
   /** Lets answers that were to wait go. */
   go(): Promise<void>
+  /** Gives the URL another content. */
+  change(): Promise<void>
 }
 
 /** A file that behaves as `how` says, under a URL of its own. */
@@ -30,6 +32,9 @@ export function remote(size: number, how: Record<string, string | number> = {}, 
     },
     async go() {
       await fetch(`${base}/${id}/go`)
+    },
+    async change() {
+      await fetch(`${base}/${id}/change`)
     },
   }
 }
