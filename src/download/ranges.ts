@@ -107,7 +107,6 @@ export class Ranges {
     const mayLeave = (): boolean => this.#connections > 1
     let at = from * CHUNK_SIZE_BYTES
     let segment: Segment | undefined
-    let committing: Promise<void> = Promise.resolve()
     try {
       for await (const piece of remote.pieces(at, end, { signal, first, mayLeave })) {
         for (let offset = 0; offset < piece.byteLength;) {
@@ -119,20 +118,18 @@ export class Ranges {
           offset += taken
           at += taken
           if (!segment.isFull) continue
-          // One is put on record while the next one is filled.
-          await committing
-          committing = this.#commit(segment)
-          committing.catch((error: unknown) => this.#over.abort(error))
+          // Nothing is read meanwhile: what is not on record must be no more than this.
+          const full = segment
           segment = undefined
+          await this.#commit(full)
         }
       }
-      await committing
       return true
     } catch (error) {
-      await committing.catch(() => undefined)
       const isBusy = error instanceof Break
-      if (segment !== undefined && (isBusy || this.#init.isKept(error))) await this.#commit(segment)
-      else await segment?.drop()
+      if (segment === undefined || !(isBusy || this.#init.isKept(error))) await segment?.drop()
+      // Where it can't be put on record, it is asked for again.
+      else await this.#commit(segment).catch(() => undefined)
       if (!isBusy) throw error
       for (let index = from; index < to; index++) this.#taken[index] = this.#init.leaves[index] !== undefined
       return false

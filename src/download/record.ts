@@ -23,7 +23,7 @@ export interface Claimed {
 
 export interface Claiming {
   signal: AbortSignal
-  /** Another context works on it, and is waited for. */
+  /** One that is on record, at which another context may be that is waited for. */
   onWaiting: (id: string) => void
 }
 
@@ -72,12 +72,10 @@ async function takeOver(
   { run, wanted, credentials }: Resume,
   { signal, onWaiting }: Claiming,
 ): Promise<Claimed | undefined> {
+  onWaiting(id)
   let lock = await core.locks.own(id)
   const isWaited = lock === undefined
-  if (lock === undefined) {
-    onWaiting(id)
-    lock = await core.locks.ownWhenFree(id, signal)
-  }
+  lock ??= await core.locks.ownWhenFree(id, signal)
   try {
     const resume = await core.catalog.write(['owners'], async (tx) => {
       const owners = tx.objectStore('owners')

@@ -205,6 +205,9 @@ describe('cancel', () => {
     const waiting = other.storeUrl(file.url).catch((error: unknown) => error)
     const [download] = await (where === 'here' ? storage : other).downloads()
     expect(download).toMatchObject({ state: 'running' })
+    const isWaitedFor = async (): Promise<boolean> =>
+      ((await navigator.locks.query()).pending ?? []).some(({ name }) => name?.endsWith(`:owner:${download?.id}`) === true)
+    await expect.poll(isWaitedFor).toBe(true)
     expect(await download?.cancel()).toBe(true)
     for (const end of await ends) expect(end).toMatchObject({ status: 'rejected', reason: { name: 'AbortError' } })
     expect(await waiting).toMatchObject({ name: 'AbortError' })

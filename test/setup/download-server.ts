@@ -35,7 +35,7 @@ const LAST_MODIFIED = 'Wed, 01 Jan 2025 00:00:00 GMT'
  * `cut=n&after=bytes`: n answers break off after so many bytes. `stall=n`: n answers stop coming after a piece.
  * `busy=n&status=429&retry=1`: n answers of that status, with that Retry-After. `status=…` alone: every answer.
  * `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to
- * answer until /<id>/go is asked for. `pace=1`: no faster than it is read.
+ * answer until /<id>/go is asked for. `pace=ms`: so long between pieces, so that it is read as fast as it is sent.
  */
 export function downloadServer(): RequestListener {
   const states = new Map<string, State>()
@@ -145,7 +145,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     at += length
     state.sent += length
     if (stalls) return
-    if (query.has('pace')) await new Promise((resolve) => setTimeout(resolve, 1))
+    if (query.has('pace')) await new Promise((resolve) => setTimeout(resolve, number('pace')))
     if (cut !== undefined && at >= cut) {
       // What was written is to arrive: only then it is known what came.
       response.socket?.end()
