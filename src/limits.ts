@@ -184,6 +184,10 @@ export const DOWNLOAD_RETRY_MAX_MS = 30_000
 /** Milliseconds that a server may ask to be left alone for; where it asks for more, the caller is told. */
 export const DOWNLOAD_RETRY_AFTER_MAX_MS = 120_000
 
+/** Bytes of a content up to which its SHA-256 is made where the storage runs, though that be a page; and milliseconds that a worker may take to start. */
+export const HASHED_BESIDE_BYTES: number = 16 * MIB
+export const HASH_WORKER_TIMEOUT_MS = 5_000
+
 /** Milliseconds after its last checkpoint when a download that nobody went on with ends, and its space comes back. */
 export const DOWNLOAD_EXPIRY_MS: number = 7 * 24 * 60 * 60 * 1000
 

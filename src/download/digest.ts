@@ -36,6 +36,12 @@ export class Digest {
     return hasher.hex()
   }
 
+  /** Lets go of it. */
+  async end(): Promise<void> {
+    await this.#working.catch(() => undefined)
+    ;(await this.#hasher?.catch(() => undefined))?.end()
+  }
+
   async #advance(): Promise<void> {
     const hasher = await (this.#hasher ??= createSha256())
     for (;;) {
@@ -45,12 +51,12 @@ export class Digest {
       if (here.length === 0) return
       const cids = here.map(({ cid }) => cid)
       const blocks = await this.#core.store.getMany(cids, { verify: false, views: true, signal: this.#signal })
-      blocks.forEach((bytes, index) => {
+      for (const [index, bytes] of blocks.entries()) {
         const name = cids[index]?.toString() ?? ''
         if (bytes === undefined) throw new IntegrityError(`block ${name} of a download is gone: download it again`, name)
-        hasher.update(bytes)
+        await hasher.update(bytes)
         this.#done++
-      })
+      }
     }
   }
 }

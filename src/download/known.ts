@@ -123,10 +123,14 @@ export async function keepKnown(
 }
 
 async function sha256Of(source: Operation['core']['store']['lenient'], root: CID, signal: AbortSignal): Promise<string> {
-  const hasher = await createSha256()
   const file = await openFile(source, root, { signal })
-  for await (const parts of partsOf(source, file, 0, file.size, { signal })) {
-    for (const part of parts) for (const piece of await fetchParts(source, [part], { signal })) hasher.update(piece)
+  const hasher = await createSha256(file.size)
+  try {
+    for await (const parts of partsOf(source, file, 0, file.size, { signal })) {
+      for (const part of parts) for (const piece of await fetchParts(source, [part], { signal })) await hasher.update(piece)
+    }
+    return await hasher.hex()
+  } finally {
+    hasher.end()
   }
-  return hasher.hex()
 }

@@ -209,46 +209,50 @@ export class Run {
       digest?.advance()
       return digest
     }
-    hash()
-    const wish = [...this.#callers].map(({ wanted }) => wanted.maxConnections ?? DOWNLOAD_CONNECTIONS)
-    await new Ranges({
-      ...parts,
-      isSimple: parts.isSimple ?? false,
-      core,
-      claimed,
-      leaves,
-      signal,
-      connections: Math.min(...wish),
-      onLeaf: (bytes) => {
-        this.bytes += bytes
-        this.#report()
-      },
-      onCheckpoint: () => {
-        this.#hasCheckpoint = true
-        hash()
-        core.tellOfDownload({ type: 'download', id: claimed.id, bytes: this.bytes, total: parts.total })
-      },
-      isKept: (error) => !this.#isCancelled && (signal.aborted || error instanceof DownloadError),
-    }).complete()
-    const sha256 = await hash()?.hex()
-    return this.#commit(claimed, async (writer) => {
-      const { cid, size } = await importLeaves(
-        leaves.flatMap((leaf) => leaf ?? []),
-        writer,
-      )
-      const mediaType = parts.facts.mediaType ?? claimed.resume.mediaType
-      return { cid, size, mediaType, sha256 }
-    })
+    try {
+      hash()
+      const wish = [...this.#callers].map(({ wanted }) => wanted.maxConnections ?? DOWNLOAD_CONNECTIONS)
+      await new Ranges({
+        ...parts,
+        isSimple: parts.isSimple ?? false,
+        core,
+        claimed,
+        leaves,
+        signal,
+        connections: Math.min(...wish),
+        onLeaf: (bytes) => {
+          this.bytes += bytes
+          this.#report()
+        },
+        onCheckpoint: () => {
+          this.#hasCheckpoint = true
+          hash()
+          core.tellOfDownload({ type: 'download', id: claimed.id, bytes: this.bytes, total: parts.total })
+        },
+        isKept: (error) => !this.#isCancelled && (signal.aborted || error instanceof DownloadError),
+      }).complete()
+      const sha256 = await hash()?.hex()
+      return await this.#commit(claimed, async (writer) => {
+        const { cid, size } = await importLeaves(
+          leaves.flatMap((leaf) => leaf ?? []),
+          writer,
+        )
+        const mediaType = parts.facts.mediaType ?? claimed.resume.mediaType
+        return { cid, size, mediaType, sha256 }
+      })
+    } finally {
+      await digest?.end()
+    }
   }
 
   /** As store() would, without a checkpoint: where it is short, or can't be gone on with anyhow. */
   async #atOnce(claimed: Claimed, { mediaType, total }: Opened, pieces: AsyncGenerator<Uint8Array>): Promise<Outcome> {
     const { signal } = this.#over
     return this.#commit(claimed, async (writer) => {
-      const hasher = await createSha256()
+      const hasher = await createSha256(total)
       const hashed = async function* (): AsyncGenerator<Uint8Array> {
         for await (const piece of pieces) {
-          hasher.update(piece)
+          await hasher.update(piece)
           yield piece
         }
       }
@@ -257,8 +261,12 @@ export class Run {
         this.bytes = bytes
         this.#report()
       }
-      const { cid, size } = await importFile(hashed(), writer, { signal, onProgress })
-      return { cid, size, mediaType, sha256: hasher.hex() }
+      try {
+        const { cid, size } = await importFile(hashed(), writer, { signal, onProgress })
+        return { cid, size, mediaType, sha256: await hasher.hex() }
+      } finally {
+        hasher.end()
+      }
     })
   }
 

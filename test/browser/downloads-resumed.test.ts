@@ -67,6 +67,7 @@ describe('an interrupted download', () => {
     expect(download?.bytes).toBeGreaterThan(SIZE / 2 - 5 * MIB)
     expect(download?.bytes).toBeLessThan(SIZE)
     await storage.gc()
+    expect((await storage.verify()).damaged).toEqual([])
     const { asked } = await file.stats()
     const cid = (await download?.resume()) ?? ''
     expect(await storage.listFiles()).toMatchObject([{ filename: 'a', cid, pinned: true, sha256, mediaType: 'model/x', state: 'whole' }])

@@ -180,6 +180,24 @@ describe('storeUrl', () => {
   )
 })
 
+describe('what has no room', () => {
+  it('is refused before anything is given up for it', async () => {
+    const storage = localStorageOf({ config: { maxBytes: 10 * MIB } })
+    const kept = await storage.store(new Uint8Array(2 * MIB + 1))
+    await expect(storage.storeUrl(remote(20 * MIB).url)).rejects.toMatchObject({ name: 'QuotaError' })
+    expect(await storage.downloads()).toEqual([])
+    expect((await storage.listFiles()).map(({ cid }) => cid)).toEqual([kept])
+  })
+
+  it('makes room as what is stored does', async () => {
+    const storage = localStorageOf({ config: { maxBytes: 30 * MIB } })
+    const before = await storage.storeUrl(remote(20 * MIB).url)
+    const after = await storage.storeUrl(remote(20 * MIB).url)
+    expect(after).not.toBe(before)
+    expect((await storage.listFiles()).map(({ cid }) => cid)).toEqual([after])
+  })
+})
+
 describe('what is not as expected', () => {
   it.each([3 * MIB, 20 * MIB])('of %i bytes is refused and swept', async (size) => {
     const file = remote(size)
