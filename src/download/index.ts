@@ -8,7 +8,8 @@ import type { Operation } from '../operation.ts'
 import type { Cancellable, DownloadInfo, StoreUrlOptions } from '../types.ts'
 import { keepKnown, wantedOf } from './known.ts'
 import { end, resumables } from './record.ts'
-import { Run, type Caller, type Outcome } from './run.ts'
+import type { Caller, Outcome } from './attempt.ts'
+import { Run } from './run.ts'
 import { targetOf, type Target } from './target.ts'
 
 /** What this realm is at, by URL. */

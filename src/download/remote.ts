@@ -51,12 +51,15 @@ export class Remote {
    */
   async open({ whole, signal }: { whole: boolean; signal: AbortSignal }): Promise<Opened> {
     const patience = new Patience(this.#target.url, this.#gain)
-    for (;;) {
+    for (let unreached = 0; ;) {
+      // Some can't be asked for parts at all: they refuse the preflight that a browser may make of it, or encode what must not be.
+      const plain = whole || unreached % 3 === 2
       try {
-        return (whole ? undefined : await this.#openPart(signal)) ?? (await this.#openWhole(signal))
+        return (plain ? undefined : await this.#openPart(signal)) ?? (await this.#openWhole(signal))
       } catch (error) {
         if (!(error instanceof Break)) throw error
-        if (error.status === undefined) await this.#explain(error, signal)
+        if (error.status === undefined) unreached++
+        if (error.status === undefined && plain) await this.#explain(error, signal)
         await patience.wait(error, signal)
       }
     }
@@ -65,14 +68,7 @@ export class Remote {
   /** undefined where it must be asked as a whole. */
   async #openPart(signal: AbortSignal): Promise<Opened | undefined> {
     const asked = DOWNLOAD_CHECKPOINT_BYTES
-    let answer: Answer
-    try {
-      answer = await this.#ask({ range: `bytes=0-${asked - 1}` }, signal, [200, 206, 416])
-    } catch (error) {
-      // A server may refuse the preflight that some browsers make of a range.
-      if (this.#target.isSameOrigin || !(error instanceof Break) || error.status !== undefined) throw error
-      return undefined
-    }
+    const answer = await this.#ask({ range: `bytes=0-${asked - 1}` }, signal, [200, 206, 416])
     const { response, stop } = answer
     const { headers } = response
     if (response.status === 200) return this.#wholeOf(answer)
@@ -150,11 +146,12 @@ export class Remote {
           at += piece.byteLength
           this.#gain.bytes += piece.byteLength
           yield piece
-          if (at === to) break
         }
+        // Read to its end even so: a connection whose answer was left unread is of no more use.
         if (at < to) throw new Break(`the answer ended after byte ${at} of ${to}`)
       } catch (error) {
         if (!(error instanceof Break)) throw error
+        if (at === to) return
         if (error.isBusy && mayLeave?.() === true) throw error
         await patience.wait(error, signal)
       } finally {

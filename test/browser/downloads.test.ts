@@ -241,6 +241,7 @@ describe('a server', () => {
     ['without validators', { validator: 'none' }],
     ['that encodes', { gzip: 1 }],
     ['that encodes and says no length', { gzip: 1, chunked: 1 }],
+    ['that encodes and lets this origin see no header', { gzip: 1, cors: 'bare' }],
     ['that is busy for a while', { status: 429, busy: 2, retry: 0 }],
     ['that has no answer for a while', { status: 503, busy: 2 }],
     ['that lets this origin see no header', { cors: 'bare' }],
