@@ -4,6 +4,7 @@ import type { LazyCode } from './lazy.ts'
 /** Each rejects where its code can't be loaded (offline). */
 export const LATER: Omit<LazyCode, 'heliaModules'> = {
   car: async () => import('./files/car.ts'),
+  download: async () => import('./download/index.ts'),
   eviction: async () => import('./blocks/eviction.ts'),
   guestStores: async () => import('./network/guest-stores.ts'),
   heliaNode: async () => import('./network/helia-node.ts'),

@@ -2,6 +2,7 @@
 // which can load nothing later, bring it along.
 import type * as HttpPackage from '@helia/http'
 import type * as HeliaPackage from 'helia'
+import type * as Downloading from './download/index.ts'
 import type * as Eviction from './blocks/eviction.ts'
 import type * as Ipld from './blocks/ipld.ts'
 import type * as PackMove from './blocks/pack-move.ts'
@@ -17,6 +18,7 @@ import type * as Verification from './verify.ts'
 
 interface Parts {
   car: typeof Car
+  download: typeof Downloading
   eviction: typeof Eviction
   guestStores: typeof GuestStores
   /** Helia itself, where the application brought it along: the namespaces of `helia` and `@helia/http`. */

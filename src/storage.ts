@@ -20,7 +20,8 @@ import { checkOptions, type Operation } from './operation.ts'
 import { resolveOptions, sameOptions, type ResolvedOptions } from './options.ts'
 import { blob, car, directory, retrieve, stream } from './read.ts'
 import { backendStatus, storageManager, usageOf } from './status.ts'
-import { checkStoreOptions, importCar, storeDirectory, storeFile, storeMany } from './store.ts'
+import { checkStoreOptions, importCar, STORE_OPTIONS, storeDirectory, storeFile, storeMany } from './store.ts'
+import type * as Downloading from './download/index.ts'
 import type * as Verification from './verify.ts'
 import type {
   BackendStatus,
@@ -29,6 +30,8 @@ import type {
   ContentPath,
   ContentStorage,
   DirectoryEntry,
+  Download,
+  DownloadInfo,
   FileInfo,
   FileStat,
   HeliaNode,
@@ -39,6 +42,7 @@ import type {
   StorageEvents,
   StorageOptions,
   StoreOptions,
+  StoreUrlOptions,
 } from './types.ts'
 
 type Kind = 'read' | 'write'
@@ -111,6 +115,37 @@ export class BaseStorage extends EventTarget implements ContentStorage {
     checkStoreOptions('store', options)
     checkSource(data)
     return this.#operate('write', options.signal, (operation) => storeFile(operation, data, options))
+  }
+
+  async storeUrl(url: string | URL | Request, options: StoreUrlOptions = {}): Promise<string> {
+    checkOptions('storeUrl', options, ['sha256', 'cid', 'size', 'maxConnections', ...STORE_OPTIONS])
+    const signal = options.signal ?? (typeof url === 'object' && 'signal' in url ? url.signal : undefined)
+    return this.#operate('write', signal, async (operation) => (await loadDownload()).storeUrl(operation, url, options))
+  }
+
+  async downloads(): Promise<Download[]> {
+    const infos = await this.listDownloads()
+    return infos.map((info) => ({
+      ...info,
+      resume: (options) => this.resumeDownload(info.id, options),
+      cancel: () => this.cancelDownload(info.id),
+    }))
+  }
+
+  /** downloads() without what can't be cloned, for clients of a worker. @internal */
+  async listDownloads(): Promise<DownloadInfo[]> {
+    return this.#operate('read', undefined, async (operation) => (await loadDownload()).listDownloads(operation))
+  }
+
+  /** @internal */
+  async resumeDownload(id: string, options: Cancellable = {}): Promise<string> {
+    checkOptions('resume', options, ['signal', 'onProgress'])
+    return this.#operate('write', options.signal, async (operation) => (await loadDownload()).resumeDownload(operation, id, options))
+  }
+
+  /** @internal */
+  async cancelDownload(id: string): Promise<boolean> {
+    return this.#operate('write', undefined, async (operation) => (await loadDownload()).cancelDownload(operation, id))
   }
 
   async storeMany(items: Iterable<{ data: Source } & StoreOptions>, options: Cancellable = {}): Promise<string[]> {
@@ -440,6 +475,13 @@ export interface BaseStorage {
 function loadVerify(): Promise<typeof Verification> {
   return load('verification').catch((cause: unknown) => {
     throw new StorageError("the code that verifies could not be loaded: go online, or keep it in the application's cache", { cause })
+  })
+}
+
+/** Most pages never download. @throws StorageError where it can't be loaded */
+function loadDownload(): Promise<typeof Downloading> {
+  return load('download').catch((cause: unknown) => {
+    throw new StorageError("the code that downloads could not be loaded: go online, or keep it in the application's cache", { cause })
   })
 }
 

@@ -13,7 +13,7 @@ import { checkSource, sourceMediaType, sourceSize } from './files/source.ts'
 import { checkOptions, type Operation } from './operation.ts'
 import type { Cancellable, Progress, Source, StoreOptions } from './types.ts'
 
-const STORE_OPTIONS = ['filename', 'pin', 'holder', 'mediaType', 'signal', 'onProgress'] as const
+export const STORE_OPTIONS = ['filename', 'pin', 'holder', 'mediaType', 'signal', 'onProgress'] as const
 
 /** Asynchronous where they come through a worker's port. */
 type Item = { data: Source } & StoreOptions

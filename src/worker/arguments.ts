@@ -47,6 +47,20 @@ export class Arguments {
     return { kind: 'options', options: this.#options(options ?? {}, true) }
   }
 
+  /** A URL as it is from here, or a Request taken apart. */
+  url(url: unknown): WireArgument {
+    if (typeof Request === 'function' && url instanceof Request) {
+      const { method, headers, credentials, redirect, referrerPolicy, integrity } = url
+      if (url.mode === 'no-cors') throw new InvalidSourceError(`${url.url} is asked for with mode 'no-cors': its bytes can't be seen`)
+      return { kind: 'request', url: url.url, init: { method, headers: [...headers], credentials, redirect, referrerPolicy, integrity } }
+    }
+    const text = String(url)
+    // Relative to this page, not to the worker's script.
+    const base =
+      (globalThis as { document?: { baseURI: string } }).document?.baseURI ?? (globalThis as { location?: { href: string } }).location?.href
+    return this.value(URL.canParse(text, base) ? new URL(text, base).href : text)
+  }
+
   source(data: unknown): WireArgument {
     return { kind: 'source', source: this.#source(data, this.transfer) }
   }
