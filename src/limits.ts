@@ -253,3 +253,6 @@ export const REMEMBERED_FILES = 1024
 
 /** Names that a directory's page lists: more take a browser long to show. */
 export const LISTED_NAMES = 10_000
+
+/** Milliseconds for which answers out of the URL cache are gathered before they are counted on record. */
+export const HITS_FLUSH_MS = 5_000

@@ -291,8 +291,12 @@ export class BaseStorage extends EventTarget implements ContentStorage {
   }
 
   /** One operation of a room above, over when it calls `end` or throws. The signal does not lift the timeout of what is fetched. @internal */
-  operate<T>(signal: AbortSignal | undefined, work: (operation: Operation, end: () => void) => Promise<T>): Promise<T> {
-    return this.#operateOn('read', signal, work, true)
+  operate<T>(
+    signal: AbortSignal | undefined,
+    work: (operation: Operation, end: () => void) => Promise<T>,
+    kind: Kind = 'read',
+  ): Promise<T> {
+    return this.#operateOn(kind, signal, work, true)
   }
 
   /** Tells what a page knows of the network and its worker does not. @internal */

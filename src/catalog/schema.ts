@@ -29,6 +29,17 @@ export interface EntryOwner extends OwnerBase {
   replicas: string[]
   /** Stored under tier 'records': its blocks stay records. */
   records?: true
+  /** What its URL answered, which is its filename: see src/url-cache. */
+  source?: UrlSource
+}
+
+/** Of a URL whose answer is kept. */
+export interface UrlSource {
+  /** When it was last known to be what the server has, in milliseconds since the epoch. */
+  checked: number
+  validator?: Validator
+  /** How often it was answered from here. */
+  hits: number
 }
 
 /**

@@ -47,7 +47,7 @@ export function wantedOf(options: StoreUrlOptions): Wanted {
 }
 
 /** The CID that a file would have here. Others can be of no download. */
-function fileCid(text: string): string {
+export function fileCid(text: string): string {
   try {
     return CID.parse(text).toV1().toString()
   } catch (cause) {
