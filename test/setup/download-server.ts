@@ -80,7 +80,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     return
   }
   if (request.method === 'HEAD') {
-    response.writeHead(200, headers).end()
+    const seed = Number(query.get('seed') ?? 0) + (state.isChanged ? 1000 : 0)
+    response.writeHead(200, { ...headers, etag: `"${seed}-${query.get('size') ?? 0}"` }).end()
     return
   }
   const number = (name: string, otherwise = 0): number => Number(query.get(name) ?? otherwise)
