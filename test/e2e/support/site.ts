@@ -164,7 +164,7 @@ const nothingLate: Plugin = {
 export interface Visit {
   page: Page
   context: BrowserContext
-  /** What goes wrong in its pages unseen. */
+  /** What goes wrong in the page unseen. */
   errors: string[]
   /** Ends the site's service workers. Resolves when they are. */
   killWorkers: () => Promise<void>
@@ -175,8 +175,8 @@ export async function visit(site: Site, path = ''): Promise<Visit> {
   const context = await site.browser.newContext()
   context.setDefaultTimeout(ACTION_TIMEOUT_MS)
   const errors: string[] = []
-  context.on('weberror', (error) => errors.push(error.error().stack ?? String(error.error())))
   const page = await openTab(context, site, path)
+  page.on('pageerror', (error) => errors.push(error.stack ?? String(error)))
   const session = await context.newCDPSession(page)
   return { page, context, errors, killWorkers: await killerOf(session) }
 }
