@@ -1,4 +1,4 @@
-// The storage that is served from: opened when the first request comes, in bounded time, and anew after a failure.
+// The storage that is served from: opened when the first request comes, in bounded time, and anew after a failure or when it was destroyed.
 import { DatabaseError } from '../errors.ts'
 import { settlesWithin } from '../network/abort.ts'
 import { IPFSKitStorage } from '../storage.ts'
@@ -16,18 +16,27 @@ export class OpenStorage {
   async get(): Promise<IPFSKitStorage> {
     const { storage: given, openTimeoutMs } = this.#options
     if (given instanceof IPFSKitStorage) return this.#opened(given, openTimeoutMs)
+    if (this.#storage?.isDestroyed === true) this.#drop(this.#storage)
     this.#storage ??= new IPFSKitStorage(given)
     const storage = this.#storage
     try {
       return await this.#opened(storage, openTimeoutMs)
     } catch (error) {
       // One that only takes long may open yet.
-      if (!(error instanceof SlowError) && this.#storage === storage) {
-        this.#storage = undefined
-        void storage.close().catch(() => undefined)
-      }
+      if (!(error instanceof SlowError)) this.#drop(storage)
       throw error
     }
+  }
+
+  /** Whether another one would be opened by now. */
+  isReplaced(storage: IPFSKitStorage): boolean {
+    return storage.isDestroyed && storage !== this.#options.storage
+  }
+
+  #drop(storage: IPFSKitStorage): void {
+    if (this.#storage !== storage) return
+    this.#storage = undefined
+    void storage.close().catch(() => undefined)
   }
 
   async #opened(storage: IPFSKitStorage, milliseconds: number): Promise<IPFSKitStorage> {
