@@ -1,23 +1,23 @@
 // The storage that is served from: opened when the first request comes, in bounded time, and anew after a failure or when it was destroyed.
 import { DatabaseError } from '../errors.ts'
 import { settlesWithin } from '../network/abort.ts'
-import { IPFSKitStorage } from '../storage.ts'
+import { BaseStorage } from '../storage.ts'
 import type { ResolvedHandlerOptions } from './options.ts'
 
 export class OpenStorage {
   readonly #options: ResolvedHandlerOptions
-  #storage: IPFSKitStorage | undefined
+  #storage: BaseStorage | undefined
 
   constructor(options: ResolvedHandlerOptions) {
     this.#options = options
   }
 
   /** @throws DatabaseError where it does not open, or not in time */
-  async get(): Promise<IPFSKitStorage> {
+  async get(): Promise<BaseStorage> {
     const { storage: given, openTimeoutMs } = this.#options
-    if (given instanceof IPFSKitStorage) return this.#opened(given, openTimeoutMs)
+    if (given instanceof BaseStorage) return this.#opened(given, openTimeoutMs)
     if (this.#storage?.isDestroyed === true) this.#drop(this.#storage)
-    this.#storage ??= new IPFSKitStorage(given)
+    this.#storage ??= new BaseStorage(given)
     const storage = this.#storage
     try {
       return await this.#opened(storage, openTimeoutMs)
@@ -29,17 +29,17 @@ export class OpenStorage {
   }
 
   /** Whether another one would be opened by now. */
-  isReplaced(storage: IPFSKitStorage): boolean {
+  isReplaced(storage: BaseStorage): boolean {
     return storage.isDestroyed && storage !== this.#options.storage
   }
 
-  #drop(storage: IPFSKitStorage): void {
+  #drop(storage: BaseStorage): void {
     if (this.#storage !== storage) return
     this.#storage = undefined
     void storage.close().catch(() => undefined)
   }
 
-  async #opened(storage: IPFSKitStorage, milliseconds: number): Promise<IPFSKitStorage> {
+  async #opened(storage: BaseStorage, milliseconds: number): Promise<BaseStorage> {
     const opened = storage.opened()
     if (!(await settlesWithin(opened, milliseconds))) {
       throw new SlowError(`the storage did not open within ${milliseconds} ms: try again`, 'catalog')
