@@ -14,7 +14,7 @@ import { MOVABLE } from './catalog/schema.ts'
 import { channelName, type ChannelMessage, type DownloadMessage } from './channel.ts'
 import { finishDestruction, heldDestroyed } from './destruction.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
-import { load } from './lazy.ts'
+import { isProvided, load } from './lazy.ts'
 import { DATABASE_OPEN_TRIES, DATABASE_RETRY_MS } from './limits.ts'
 import { LayoutCache } from './files/read.ts'
 import { untilAborted } from './network/abort.ts'
@@ -104,7 +104,7 @@ export class Core {
     try {
       core = await Core.#openPatiently(options, events)
     } catch (error) {
-      if (!isRefusal(error)) throw error
+      if (!isRefusal(error) || !isProvided('memory')) throw error
       const { memoryFactory } = await load('memory')
       core = await Core.#openWith(options, 'memory', memoryFactory(), events)
     }

@@ -58,6 +58,7 @@ export class BaseStorage extends EventTarget implements ContentStorage {
   readonly #used = new Map<string, number>()
   #flushTimer: ReturnType<typeof setTimeout> | undefined
   #closed: Promise<void> | undefined
+  #isDestroyed = false
   /** Whether the last of each worked. */
   readonly #works = { read: true, write: true }
 
@@ -72,7 +73,10 @@ export class BaseStorage extends EventTarget implements ContentStorage {
     this.#core = Core.open(this.#options, {
       onChange: (change) => this.#emit('change', change),
       onDamaged: (cid) => void this.#reportDamage(cid),
-      onLost: () => void this.#reportStatus(),
+      onLost: (loss) => {
+        if (loss === 'deleted') this.#isDestroyed = true
+        void this.#reportStatus()
+      },
       onFreed: () => void this.#reportStatus(),
       onEvicted: (evicted) => this.#emit('evicted', evicted),
       flushLastUsed: async () => this.#flushLastUsed(await this.#core),
@@ -302,6 +306,11 @@ export class BaseStorage extends EventTarget implements ContentStorage {
   /** Tells what a page knows of the network and its worker does not. @internal */
   setOnline(online: boolean): void {
     this.#helia?.setOnline(online)
+  }
+
+  /** Another page or worker deleted its databases: it will never work again. @internal */
+  get isDestroyed(): boolean {
+    return this.#isDestroyed
   }
 
   /** @internal */

@@ -17,6 +17,14 @@ const ACTIVE: ReadonlySet<string> = new Set([
   'embed',
 ])
 
+/**
+ * What SVG takes out of another document into its own (<use>, and url(#…) in some browsers): handlers of events in it run in the page's origin in Firefox.
+ * No picture is asked for in this mode.
+ */
+function isGraft({ destination, mode }: Request): boolean {
+  return destination === 'image' && mode === 'same-origin'
+}
+
 export interface Access {
   /** Documents of this root act as the application's. */
   isTrusted: boolean
@@ -30,9 +38,8 @@ export interface Access {
 export async function checkAccess(request: Request, root: string, options: ResolvedHandlerOptions): Promise<Access> {
   const allowOrigin = allowedOrigin(request, options)
   const isTrusted = await options.trusts(root)
-  // Workers, which have no destination of their own in some browsers, ask by the mode 'same-origin' with 'worker'; both are told by it.
   const { destination } = request
-  if (!isTrusted && ACTIVE.has(destination)) {
+  if (!isTrusted && (ACTIVE.has(destination) || isGraft(request))) {
     throw new RequestError(
       403,
       `${root} is not trusted, so nothing of it is answered as '${destination}': name it in the option 'trust' where it may act as this application`,

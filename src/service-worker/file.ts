@@ -17,7 +17,7 @@ export async function respondWithFile(answering: Answering, index?: { cid: CID; 
   const etag = `"${target.cid.toString()}"`
   const isKnown = isMatched(request.headers.get('if-none-match'), etag)
   const file = await openFile(content, cid, { signal: operation.signal, cache: operation.core.layouts })
-  const remembered = memory.of(cid)
+  const remembered = memory.of(cid, operation.core.catalog.id)
   const keep = (whole: boolean): Promise<void> => content.keep(target.cid, target.nodes, whole && index === undefined)
   const reading: Reading = { operation, content, file, memory: remembered, verify: options.verify, keep }
   const name = index?.name ?? wanted.segments.at(-1)

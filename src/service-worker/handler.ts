@@ -13,7 +13,7 @@ import { checkAccess, type Access } from './access.ts'
 import { guard } from './headers.ts'
 import { Memory } from './memory.ts'
 import { resolveHandlerOptions, type HandlerOptions, type ResolvedHandlerOptions, type Served } from './options.ts'
-import { isServed, parseRequest, RequestError } from './request.ts'
+import { isServed, parseRequest, RequestError, type ContentRequest } from './request.ts'
 import { respond, type Answer } from './respond.ts'
 import { OpenStorage } from './open-storage.ts'
 
@@ -71,17 +71,31 @@ export class ContentHandler {
       const wanted = parseRequest(request, url, this.#options.path)
       access = await checkAccess(request, wanted.root.toString(), this.#options)
       if (request.method === 'OPTIONS') return finish(new Response(null, { status: 204 }), access)
-      const storage = await this.#storage.get()
-      const answer = await storage.operate(request.signal, (operation, end) =>
-        respond({ request, wanted, operation, end, options: this.#options, memory: this.#memory }),
-      )
+      const answer = await this.#respond(request, wanted)
       return finish(answer.response, access, answer)
     } catch (error) {
       if (request.signal.aborted) throw error
       return finish(errorResponse(error, request.method), access)
     }
   }
+
+  async #respond(request: Request, wanted: ContentRequest): Promise<Answer> {
+    for (let tries = 1; ; tries++) {
+      const storage = await this.#storage.get()
+      try {
+        return await storage.operate(request.signal, (operation, end) =>
+          respond({ request, wanted, operation, end, options: this.#options, memory: this.#memory }),
+        )
+      } catch (error) {
+        // Destroyed under this very request: what is there now is another one.
+        if (tries === MAX_TRIES || request.signal.aborted || !this.#storage.isReplaced(storage)) throw error
+      }
+    }
+  }
 }
+
+/** Storages that one request meets. */
+const MAX_TRIES = 2
 
 /** Whoever listens and fails is no reason to answer nothing. */
 function inform(listener: ((served: Served) => void) | undefined, served: Served): void {

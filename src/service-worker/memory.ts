@@ -13,8 +13,12 @@ export interface FileMemory {
 /** Least recently used files leave first. */
 export class Memory {
   readonly #files = new Map<string, FileMemory>()
+  #catalog: string | undefined
 
-  of(cid: CID): FileMemory {
+  /** Of a file in the storage that has this catalog: what was known of an earlier one, destroyed or taken away, is forgotten. */
+  of(cid: CID, catalog: string | undefined): FileMemory {
+    if (catalog !== this.#catalog) this.#files.clear()
+    this.#catalog = catalog
     const key = cid.toV1().toString()
     const known = this.#files.get(key) ?? { verified: new VerifiedSpans() }
     this.#files.delete(key)

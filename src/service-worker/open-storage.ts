@@ -1,4 +1,4 @@
-// The storage that is served from: opened when the first request comes, in bounded time, and anew after a failure.
+// The storage that is served from: opened when the first request comes, in bounded time, and anew after a failure or when it was destroyed.
 import { DatabaseError } from '../errors.ts'
 import { settlesWithin } from '../network/abort.ts'
 import { BaseStorage } from '../storage.ts'
@@ -16,18 +16,27 @@ export class OpenStorage {
   async get(): Promise<BaseStorage> {
     const { storage: given, openTimeoutMs } = this.#options
     if (given instanceof BaseStorage) return this.#opened(given, openTimeoutMs)
+    if (this.#storage?.isDestroyed === true) this.#drop(this.#storage)
     this.#storage ??= new BaseStorage(given)
     const storage = this.#storage
     try {
       return await this.#opened(storage, openTimeoutMs)
     } catch (error) {
       // One that only takes long may open yet.
-      if (!(error instanceof SlowError) && this.#storage === storage) {
-        this.#storage = undefined
-        void storage.close().catch(() => undefined)
-      }
+      if (!(error instanceof SlowError)) this.#drop(storage)
       throw error
     }
+  }
+
+  /** Whether another one would be opened by now. */
+  isReplaced(storage: BaseStorage): boolean {
+    return storage.isDestroyed && storage !== this.#options.storage
+  }
+
+  #drop(storage: BaseStorage): void {
+    if (this.#storage !== storage) return
+    this.#storage = undefined
+    void storage.close().catch(() => undefined)
   }
 
   async #opened(storage: BaseStorage, milliseconds: number): Promise<BaseStorage> {

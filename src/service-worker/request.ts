@@ -46,7 +46,7 @@ export function parseRequest(request: Request, url: URL, path: string): ContentR
   const [named = '', ...names] = url.pathname.slice(path.length).split('/').map(decoded)
   // Names are those of UnixFS, which hold no slash; an empty one stands for nothing.
   const segments = names.filter((name) => name !== '')
-  if (segments.some((name) => name.includes('/'))) throw new RequestError(400, 'a name in the path holds an encoded slash')
+  if ([named, ...segments].some((name) => name.includes('/'))) throw new RequestError(400, 'a name in the path holds an encoded slash')
   const { cid: root } = parsed(named, segments)
   const { searchParams: query } = url
   return {

@@ -13,11 +13,28 @@ import type * as Library from '../../../src/index.ts'
 import type { connect } from '../../../src/worker/index.ts'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
-const LAUNCH_TIMEOUT_MS = 60_000
+export const LAUNCH_TIMEOUT_MS = 60_000
 const ACTION_TIMEOUT_MS = 60_000
 
 /** As an application may have it: the page's own script and scripts of the origin, and nothing from text. */
 const STRICT_POLICY = "default-src 'self'; script-src 'self' 'unsafe-inline'; img-src data:"
+
+/** What a tab is: it finds the library as `kit`, and what makes content. */
+export const PAGE = `<!doctype html><title>tab</title><link rel="icon" href="data:,"><script type="module">
+  import * as kit from '/stdin.js'
+  globalThis.kit = kit
+  globalThis.load = (script) => import(script)
+  // Incompressible, and the same for a seed.
+  globalThis.bytes = (mebibytes, seed) => {
+    const words = new Uint32Array(mebibytes * 262144)
+    let state = Math.imul(seed, 0x9e3779b1)
+    for (let index = 0; index < words.length; index++) {
+      state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
+      words[index] = state
+    }
+    return new Uint8Array(words.buffer)
+  }
+</script>`
 
 /** What every tab finds as `kit`. */
 export type Kit = typeof Library & { connect: typeof connect }
@@ -73,21 +90,6 @@ export async function serveApp(
     chunkNames: 'worker-[hash]',
   })
   const files = new Map([...kits.flat(), ...worker.outputFiles].map((file) => [`/${basename(file.path)}`, Buffer.from(file.contents)]))
-  const page = `<!doctype html><title>tab</title><link rel="icon" href="data:,"><script type="module">
-    import * as kit from '/stdin.js'
-    globalThis.kit = kit
-    globalThis.load = (script) => import(script)
-    // Incompressible, and the same for a seed.
-    globalThis.bytes = (mebibytes, seed) => {
-      const words = new Uint32Array(mebibytes * 262144)
-      let state = Math.imul(seed, 0x9e3779b1)
-      for (let index = 0; index < words.length; index++) {
-        state = (Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9) | 0
-        words[index] = state
-      }
-      return new Uint8Array(words.buffer)
-    }
-  </script>`
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
     const file = files.get(pathname)
@@ -100,7 +102,7 @@ export async function serveApp(
       'content-type': file === undefined ? 'text/html' : 'text/javascript',
       ...(pathname === '/strict' ? { 'content-security-policy': STRICT_POLICY } : {}),
     })
-    response.end(file ?? page)
+    response.end(file ?? PAGE)
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
@@ -112,7 +114,8 @@ export async function serveApp(
   }
 }
 
-async function buildKit(name: string, plugins: Plugin[]): Promise<OutputFile[]> {
+/** The library as a tab loads it. */
+export async function buildKit(name: string, plugins: Plugin[]): Promise<OutputFile[]> {
   const { outputFiles } = await build({
     stdin: {
       contents: `export * from './src/index.ts'; export { connect } from './src/worker/index.ts'`,
