@@ -164,6 +164,8 @@ describe('storeUrl', () => {
   it.each([
     ['a URL of another kind', 'data:text/plain,hello', InvalidSourceError],
     ['no URL', 'http://', InvalidSourceError],
+    ['what is none at all', { some: 'thing' } as unknown as URL, InvalidSourceError],
+    ['nothing', null as unknown as URL, InvalidSourceError],
     ['a user and a password', 'http://me:pass@localhost/', InvalidSourceError],
     ['another method', new Request('http://localhost/', { method: 'POST', body: 'x' }), InvalidSourceError],
     ['a range of its own', new Request('http://localhost/', { headers: { range: 'bytes=0-1' } }), InvalidSourceError],
