@@ -123,7 +123,8 @@ export class BaseStorage extends EventTarget implements ContentStorage {
 
   async storeUrl(url: string | URL | Request, options: StoreUrlOptions = {}): Promise<string> {
     checkOptions('storeUrl', options, ['sha256', 'cid', 'size', 'maxConnections', ...STORE_OPTIONS])
-    const signal = options.signal ?? (typeof url === 'object' && 'signal' in url ? url.signal : undefined)
+    // A Request has one of its own.
+    const signal = options.signal ?? (url as { signal?: AbortSignal } | null)?.signal
     return this.#operate('write', signal, async (operation) => (await loadDownload()).storeUrl(operation, url, options))
   }
 

@@ -55,6 +55,7 @@ export async function attempt(job: Job, claimed: Claimed, whole: boolean): Promi
   const { target, gain, signal } = job
   const { validator, total, mediaType, bytes } = claimed.resume
   const remote = new Remote(target, gain, validator)
+  if (total !== undefined) checkSize(job, total)
   if (!whole && total !== undefined && isSafe(job, validator)) {
     return inParts(job, claimed, { remote, total, facts: mediaType === undefined ? {} : { mediaType } })
   }
@@ -62,7 +63,7 @@ export async function attempt(job: Job, claimed: Claimed, whole: boolean): Promi
   const opened = await remote.open({ whole, signal })
   job.onBytes(0, opened.total)
   try {
-    checkSize(job, opened)
+    checkSize(job, opened.total)
   } catch (error) {
     opened.answer.stop()
     throw error
@@ -93,7 +94,7 @@ function isSafe({ callers }: Job, validator: Validator | undefined): boolean {
 }
 
 /** @throws IntegrityError where everybody expects another size than the server tells */
-function checkSize({ target, callers }: Job, { total }: Opened): void {
+function checkSize({ target, callers }: Job, total: number | undefined): void {
   const [first, ...others] = [...callers].map(({ wanted }) => wanted)
   if (total === undefined || first?.size === undefined || [first, ...others].some(({ size = total }) => size === total)) return
   const { url } = target

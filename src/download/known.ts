@@ -106,7 +106,12 @@ export async function keepKnown(
       return undefined
     }
     await writer.flush()
-    const { size } = await describeHere(core.store.lenient, root)
+    const { type, size } = await describeHere(core.store.lenient, root)
+    // A directory is what no URL answers.
+    if (type !== 'file') {
+      await core.free([await writer.abort()])
+      return undefined
+    }
     const sha256 = told.sha256 ?? (wanted.sha256 === undefined ? undefined : await sha256Of(core.store.lenient, root, signal))
     const facts = { cid, size, ...told, ...(sha256 === undefined ? {} : { sha256 }) }
     checkFacts(url, wanted, facts)

@@ -114,11 +114,12 @@ export async function forget(core: Core, id: string): Promise<void> {
   }
 }
 
-/** Turns a download into a removal. false where it is none, or over. */
-export function end(core: Core, id: string): Promise<boolean> {
+/** Turns a download into a removal. false where it is none, or over, or another `run` than that goes on with it. */
+export function end(core: Core, id: string, run?: string): Promise<boolean> {
   return core.catalog.writeToFree(['owners', 'references'], async (tx) => {
     const row = await result<Owner | undefined>(tx.objectStore('owners').get(id))
     if (row?.kind !== 'resumable' || row.resume?.done !== undefined) return false
+    if (run !== undefined && row.resume?.run !== run) return false
     const named = await result(tx.objectStore('references').count(ownedBy(tx, id)))
     await endPending(tx, id, named > 0)
     return true

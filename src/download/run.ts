@@ -113,7 +113,7 @@ export class Run {
         }
       }
     } catch (error) {
-      if (!this.#isWorthKeeping(error)) await end(core, claimed.id)
+      if (!this.#isWorthKeeping(error)) await end(core, claimed.id, claimed.resume.run)
       throw error
     } finally {
       await claimed.lock.release()

@@ -15,8 +15,8 @@ export interface Target {
 
 /** @throws InvalidSourceError for what is no http or https URL, and for a Request that is more than a question */
 export function targetOf(given: string | URL | Request, credentials?: RequestCredentials): Target {
-  const request = typeof given === 'object' && 'url' in given ? given : undefined
-  const url = urlOf(typeof given === 'string' ? given : 'url' in given ? given.url : given.href)
+  const request = isRequest(given) ? given : undefined
+  const url = urlOf(isRequest(given) ? given.url : given)
   if (request !== undefined) checkRequest(request)
   const chosen = request?.credentials ?? credentials
   const asked = chosen === undefined ? {} : { credentials: chosen }
@@ -41,7 +41,15 @@ export function targetOf(given: string | URL | Request, credentials?: RequestCre
   }
 }
 
-function urlOf(text: string): URL {
+/** By its members, so that one of another realm (an iframe) counts too. */
+export function isRequest(given: unknown): given is Request {
+  return typeof given === 'object' && given !== null && 'url' in given && 'headers' in given && 'method' in given
+}
+
+function urlOf(given: string | URL): URL {
+  const text: unknown = typeof given === 'string' ? given : (given as URL | null | undefined)?.href
+  if (typeof text !== 'string')
+    throw new InvalidSourceError('what is to be downloaded must be a URL, as a string or an object, or a Request')
   const scope = globalThis as { document?: { baseURI: string }; location?: { href: string } }
   const base = scope.document?.baseURI ?? scope.location?.href
   if (!URL.canParse(text, base)) throw new InvalidSourceError(`'${text}' is no URL: pass an absolute one`)

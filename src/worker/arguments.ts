@@ -5,6 +5,7 @@ import type { Progress } from '../types.ts'
 import { encodeError } from './errors.ts'
 import type { WireError } from './errors.ts'
 import type { Flows } from './flows.ts'
+import { isRequest } from '../download/target.ts'
 import type { ClientMessage, WireArgument, WireItem, WireOptions, WireSource } from './protocol.ts'
 import { crossing, stoppable } from './sources.ts'
 
@@ -49,12 +50,13 @@ export class Arguments {
 
   /** A URL as it is from here, or a Request taken apart. */
   url(url: unknown): WireArgument {
-    if (typeof Request === 'function' && url instanceof Request) {
+    if (isRequest(url)) {
       const { method, headers, credentials, redirect, referrerPolicy, integrity } = url
       if (url.mode === 'no-cors') throw new InvalidSourceError(`${url.url} is asked for with mode 'no-cors': its bytes can't be seen`)
       return { kind: 'request', url: url.url, init: { method, headers: [...headers], credentials, redirect, referrerPolicy, integrity } }
     }
-    const text = String(url)
+    const text = typeof url === 'string' ? url : (url as { href?: unknown } | null | undefined)?.href
+    if (typeof text !== 'string') return this.value(url)
     // Relative to this page, not to the worker's script.
     const base =
       (globalThis as { document?: { baseURI: string } }).document?.baseURI ?? (globalThis as { location?: { href: string } }).location?.href

@@ -55,8 +55,9 @@ export class StorageClient extends EventTarget implements ContentStorage {
   }
 
   async storeUrl(url: string | URL | Request, options?: StoreUrlOptions): Promise<string> {
-    const signal = typeof url === 'object' && 'signal' in url ? { signal: url.signal } : {}
-    return this.#calls.call('storeUrl', (args) => [args.url(url), args.options({ ...signal, ...options })])
+    const signal = (url as { signal?: AbortSignal } | null)?.signal
+    const all = signal === undefined ? options : { signal, ...options }
+    return this.#calls.call('storeUrl', (args) => [args.url(url), args.options(all)])
   }
 
   async downloads(): Promise<Download[]> {
