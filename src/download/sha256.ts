@@ -1,6 +1,8 @@
 // SHA-256 of a whole that comes piece by piece, which crypto.subtle can't do: by WebAssembly, beside a page where it has workers, else in JavaScript.
+import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
 import { StorageError } from '../errors.ts'
+import { load } from '../lazy.ts'
 import { HASH_WORKER_TIMEOUT_MS, HASHED_BESIDE_BYTES } from '../limits.ts'
 import type { HashAnswer, HashRequest } from './hash-worker.ts'
 
@@ -21,13 +23,12 @@ export async function createSha256(size: number = Number.POSITIVE_INFINITY): Pro
 async function here(): Promise<Sha256> {
   const end = (): void => undefined
   try {
-    const { createSHA256 } = await import('hash-wasm')
+    const { createSHA256 } = await load('hashWasm')
     const hasher = await createSHA256()
     hasher.init()
     return { update: (piece) => void hasher.update(piece), hex: () => hasher.digest('hex'), end }
   } catch {
     // A Content-Security-Policy may forbid WebAssembly, and its code may not load: slower, the same.
-    const { sha256 } = await import('@noble/hashes/sha2.js')
     const hasher = sha256.create()
     return { update: (piece) => void hasher.update(piece), hex: () => bytesToHex(hasher.digest()), end }
   }
@@ -37,7 +38,7 @@ async function here(): Promise<Sha256> {
 async function inWorker(): Promise<Sha256 | undefined> {
   let worker: Worker
   try {
-    const { HASH_CODE } = await import('./hash-code.ts')
+    const { HASH_CODE } = await load('hashCode')
     const url = URL.createObjectURL(new Blob([HASH_CODE], { type: 'text/javascript' }))
     worker = new Worker(url, { name: 'ipfs-kit-web hash' })
     URL.revokeObjectURL(url)

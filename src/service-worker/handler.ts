@@ -9,6 +9,7 @@ import {
   UnavailableError,
   UnsupportedContentError,
 } from '../errors.ts'
+import type { BaseStorage } from '../storage.ts'
 import { checkAccess, type Access } from './access.ts'
 import { guard } from './headers.ts'
 import { Memory } from './memory.ts'
@@ -47,6 +48,11 @@ export class ContentHandler {
   constructor(options: ResolvedHandlerOptions) {
     this.#options = options
     this.#storage = new OpenStorage(options)
+  }
+
+  /** Opened in bounded time. @throws DatabaseError */
+  storage(): Promise<BaseStorage> {
+    return this.#storage.get()
   }
 
   /** Whether a request is answered at all. Known at once, as a fetch event needs it. */

@@ -50,8 +50,19 @@ export interface CreateFetchOptions {
   /** What asks the network. @default globalThis.fetch */
   fetch?: typeof fetch
   /** Called with each answer: where it comes from. */
-  onServed?: (served: { url: string; from: 'store' | 'network'; cid?: string; bytes?: number }) => void
+  onServed?: (served: ServedUrl) => void
 }
+
+export interface ServedUrl {
+  url: string
+  from: 'store' | 'network'
+  status: number
+  /** Of what comes from the store. */
+  cid?: string
+  bytes?: number
+}
+
+type Tell = ((served: ServedUrl) => void) | undefined
 
 /**
  * Makes a fetch() that keeps answers under their CIDs by rules, so that they are there offline, checked each time, and once whatever their URLs. What no
@@ -71,25 +82,26 @@ export function createFetch(storage: BaseStorage, rules: readonly FetchRule[], o
       'storage',
     )
   }
-  const cache = new UrlCache(storage, resolveRules(rules), options)
-  const caching = (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => cache.fetch(new Request(input, init))
+  const cache = new UrlCache(() => Promise.resolve(storage), resolveRules(rules), options.fetch)
+  const caching = (input: RequestInfo | URL, init?: RequestInit): Promise<Response> =>
+    cache.fetch(new Request(input, init), options.onServed)
   return Object.assign(caching, { urls: () => cache.urls(), forget: (url: string | URL) => cache.forget(String(url)) })
 }
 
 export class UrlCache {
-  readonly #storage: BaseStorage
+  readonly #open: () => Promise<BaseStorage>
   readonly #rules: readonly ResolvedRule[]
-  readonly #options: CreateFetchOptions
+  readonly #fetch: typeof fetch | undefined
   readonly #memory = new Memory()
   /** URLs that are on their way into the store. */
   readonly #coming = new Set<string>()
   readonly #notes = new Map<string, { url: string; cid: string; hits: number; checked?: number | undefined }>()
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(storage: BaseStorage, rules: readonly ResolvedRule[], options: CreateFetchOptions) {
-    this.#storage = storage
+  constructor(open: () => Promise<BaseStorage>, rules: readonly ResolvedRule[], fetched?: typeof fetch) {
+    this.#open = open
     this.#rules = rules
-    this.#options = options
+    this.#fetch = fetched
   }
 
   /** Whether a rule is about it. Known at once, as a fetch event needs it. */
@@ -98,25 +110,24 @@ export class UrlCache {
     return this.#rules.find((rule) => rule.matches(request))
   }
 
-  async fetch(request: Request): Promise<Response> {
+  async fetch(request: Request, tell?: Tell): Promise<Response> {
     const rule = this.ruleOf(request)
-    if (rule === undefined || request.cache === 'no-store') return this.#network(request)
+    if (rule === undefined || request.cache === 'no-store') return this.#network(request, tell)
     const url = withoutFragment(request.url)
     const kept = request.cache === 'reload' ? undefined : await this.#find(request, url)
     if (kept !== undefined && (await this.#isCurrent(request, rule, kept))) {
-      const answer = await this.#answer(request, kept)
+      const answer = await this.#answer(request, kept, tell)
       if (answer !== undefined) return answer
     }
     if (request.cache === 'only-if-cached') return new Response(null, { status: 504, statusText: 'Not kept' })
-    if (request.method === 'HEAD' || request.headers.has('range') || this.#coming.has(url)) return this.#network(request)
-    return this.#keep(request, rule, url)
+    if (request.method === 'HEAD' || request.headers.has('range') || this.#coming.has(url)) return this.#network(request, tell)
+    return this.#keep(request, rule, url, tell)
   }
 
   async urls(): Promise<CachedUrl[]> {
     await this.#flush()
-    return this.#storage.operate(undefined, async ({ core }, end) => {
+    return this.#operate(undefined, async ({ core }) => {
       const entries = await listUrls(core)
-      end()
       return entries.map(({ filename, cid, size, mediaType, sha256, source }) => ({
         url: filename,
         cid,
@@ -169,11 +180,13 @@ export class UrlCache {
   }
 
   /** undefined where it is not to be read. */
-  async #answer(request: Request, entry: UrlEntry): Promise<Response | undefined> {
+  async #answer(request: Request, entry: UrlEntry, tell: Tell): Promise<Response | undefined> {
     const { filename: url, cid, mediaType, source } = entry
     const root = CID.parse(cid)
     try {
-      return await this.#storage.operate(request.signal, async (operation, end) => {
+      return await (
+        await this.#open()
+      ).operate(request.signal, async (operation, end) => {
         const content = operation.content(root, { localOnly: true })
         const file = await openFile(content, root, { signal: operation.signal, cache: operation.core.layouts })
         operation.touch(root)
@@ -186,14 +199,22 @@ export class UrlCache {
         })
         if (source.validator?.lastModified !== undefined) headers.set('Last-Modified', source.validator.lastModified)
         const keep = (): Promise<void> => content.keep(root, [], false)
-        const reading = { operation, content, file, memory: this.#memory.of(root), verify: 'once', keep } as const
+        const reading = {
+          operation,
+          content,
+          file,
+          memory: this.#memory.of(root, operation.core.catalog.id),
+          verify: 'once',
+          keep,
+        } as const
         const isKnown = isMatched(request.headers.get('if-none-match'), headers.get('etag') ?? '')
         const made = isKnown
           ? { response: new Response(null, { status: 304, headers }) }
           : await respondWithSpan(request, reading, headers, end)
         if (made.body?.isOpen !== true) end()
         this.#note(url, cid, 1)
-        this.#options.onServed?.({ url, from: 'store', cid, bytes: Number(headers.get('content-length') ?? 0) })
+        const { status } = made.response
+        tell?.({ url, from: 'store', status, cid, bytes: Number(headers.get('content-length') ?? 0) })
         return named(made.response, url)
       })
     } catch (error) {
@@ -204,9 +225,9 @@ export class UrlCache {
     }
   }
 
-  async #keep(request: Request, rule: ResolvedRule, url: string): Promise<Response> {
+  async #keep(request: Request, rule: ResolvedRule, url: string, tell: Tell): Promise<Response> {
     const { signal } = request
-    const response = await this.#network(request)
+    const response = await this.#network(request, tell)
     if (!isKeepable(response, url)) return response
     const { headers } = response
     const { body } = response
@@ -281,22 +302,27 @@ export class UrlCache {
     }
   }
 
-  async #network(request: Request): Promise<Response> {
+  async #network(request: Request, tell: Tell): Promise<Response> {
     const response = await this.#ask(request)
-    this.#options.onServed?.({ url: request.url, from: 'network' })
+    tell?.({ url: request.url, from: 'network', status: response.status })
     return response
   }
 
   #ask(request: Request): Promise<Response> {
-    return (this.#options.fetch ?? globalThis.fetch)(request)
+    return (this.#fetch ?? globalThis.fetch)(request)
   }
 
   #holderOf(url: string): string {
     return this.#rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
   }
 
-  #operate<T>(signal: AbortSignal | undefined, work: (operation: Operation) => Promise<T>, kind: 'read' | 'write' = 'read'): Promise<T> {
-    return this.#storage.operate(
+  async #operate<T>(
+    signal: AbortSignal | undefined,
+    work: (operation: Operation) => Promise<T>,
+    kind: 'read' | 'write' = 'read',
+  ): Promise<T> {
+    const storage = await this.#open()
+    return storage.operate(
       signal,
       async (operation, end) => {
         const answer = await work(operation)
