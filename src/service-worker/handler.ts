@@ -87,14 +87,15 @@ export class ContentHandler {
           respond({ request, wanted, operation, end, options: this.#options, memory: this.#memory }),
         )
       } catch (error) {
-        // Destroyed under this very request: what is there now is another one.
-        if (tries === MAX_TRIES || request.signal.aborted || !this.#storage.isReplaced(storage)) throw error
+        // Destroyed or taken away under this very request: what is there now is another one.
+        const isLost = error instanceof DatabaseError || error instanceof ClosedError
+        if (tries === MAX_TRIES || request.signal.aborted || !isLost) throw error
       }
     }
   }
 }
 
-/** Storages that one request meets. */
+/** Times that one request asks a storage which fails under it. */
 const MAX_TRIES = 2
 
 /** Whoever listens and fails is no reason to answer nothing. */
