@@ -32,6 +32,7 @@ export default defineConfig({
         'packs/worker': 'src/packs/worker.ts',
         'service-worker/index': 'src/service-worker/index.ts',
         'service-worker/helia': 'src/service-worker/helia.ts',
+        'service-worker/workbox': 'src/service-worker/workbox.ts',
       },
       formats: ['es'],
     },

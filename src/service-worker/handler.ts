@@ -1,5 +1,6 @@
 // The handler: requests below a path answered out of a storage, wherever they come from.
 import { MissingBlockError } from '../blocks/blocks.ts'
+import { entriesOf } from '../catalog/entries.ts'
 import {
   ClosedError,
   DatabaseError,
@@ -9,6 +10,7 @@ import {
   UnavailableError,
   UnsupportedContentError,
 } from '../errors.ts'
+import { exists } from '../inspect.ts'
 import { checkAccess, type Access } from './access.ts'
 import { guard } from './headers.ts'
 import { Memory } from './memory.ts'
@@ -36,7 +38,16 @@ const SERVED_METHODS = ['GET', 'HEAD', 'OPTIONS']
  */
 export function createHandler(options?: HandlerOptions): Handler {
   const handler = new ContentHandler(resolveHandlerOptions(options))
-  return (request) => handler.answer(request)
+  const handle: Handler = (request) => handler.answer(request)
+  behind.set(handle, handler)
+  return handle
+}
+
+const behind = new WeakMap<Handler, ContentHandler>()
+
+/** What a function of createHandler() is made of; undefined for any other. */
+export function contentHandlerOf(handle: Handler): ContentHandler | undefined {
+  return behind.get(handle)
 }
 
 export class ContentHandler {
@@ -76,6 +87,29 @@ export class ContentHandler {
     } catch (error) {
       if (request.signal.aborted) throw error
       return finish(errorResponse(error, request.method), access)
+    }
+  }
+
+  /** Whether all that a request names is on this machine and is served, so that nobody else need keep it. */
+  async holds(request: Request): Promise<boolean> {
+    const url = new URL(request.url)
+    if (!isServed(url, this.#options.path)) return false
+    try {
+      const wanted = parseRequest(request, url, this.#options.path)
+      const root = wanted.root.toString()
+      const storage = await this.#storage.get()
+      return await storage.operate(undefined, async (operation, end) => {
+        try {
+          const entries = await entriesOf(operation.core.catalog, root)
+          if (entries.length === 0 && !(await this.#options.allows(root))) return false
+          return await exists(operation, [root, ...wanted.segments].join('/'))
+        } finally {
+          end()
+        }
+      })
+    } catch (error) {
+      if (error instanceof RequestError || error instanceof StorageError) return false
+      throw error
     }
   }
 
