@@ -107,6 +107,14 @@ const IN_ONE_TAB = {
     await runSteps(tab, steps, bytes, wants, outcome)
   },
 
+  async served(tab, { opens, bytes, source }, { seed, wants }, outcome) {
+    await tab.run(`open('${opens}')`)
+    await tab.run(source === 'stream' ? `makeStream(${bytes}, ${seed})` : `make(${bytes}, ${seed})`)
+    await tab.run('serve()')
+    const store = source === 'stream' ? `storeStream('model')` : `store('model')`
+    await runSteps(tab, [['store', store, true], ...fetchesOf(opens, source)], bytes, wants, outcome)
+  },
+
   async small(tab, { opens, bytes }, { seed, wants }, outcome) {
     await tab.run(`open('${opens}')`)
     await tab.run(`makeSmall(${SMALL_COUNT}, ${SMALL_BYTES}, ${seed})`)
@@ -150,6 +158,36 @@ function readsOf(bytes) {
     ['range', `ranges(${count}, ${limitMs})`, false],
     ['blob', 'blob()', false],
   ]
+}
+
+/**
+ * Through the service worker. What a figure stands for is 'verified' where this library hashes it; the Cache API does not.
+ *
+ * @param {string} opens
+ * @param {'buffer' | 'stream'} source a stream is large, and only begun
+ * @returns {Step[]}
+ */
+function fetchesOf(opens, source) {
+  const isOurs = opens.startsWith('ours')
+  const unverified = isOurs ? '/never/' : ''
+  /** @type {Step[]} */
+  const wholes = [
+    ['unverified', `fetch('${unverified}')`, true],
+    ['unverified stream', `fetchStream('${unverified}')`, true],
+  ]
+  /** @type {Step[]} */
+  const verified = [
+    // 'once' remembers what it verified, so this is the one time.
+    ['first', `fetch('/once/')`, true],
+    ['later', `fetch('/once/')`, true],
+    ['first stream', `fetchStream('/always/')`, true],
+  ]
+  /** @type {Step[]} */
+  const begun = [
+    ['first byte', `fetchFirstByte('${isOurs ? '/once/' : ''}')`, false],
+    ['first byte again', `fetchFirstByte('${isOurs ? '/once/' : ''}')`, false],
+  ]
+  return source === 'stream' ? begun : [...begun, ...wholes, ...(isOurs ? verified : [])]
 }
 
 /** @type {Step[]} */
