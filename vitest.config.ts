@@ -37,6 +37,7 @@ export default defineConfig(async (): Promise<ViteUserConfig> => {
             include: ['test/unit/**/*.test.ts'],
             environment: 'node',
             provide: { fuzz: FUZZ },
+            setupFiles: ['test/setup/later.ts'],
             testTimeout: 30_000,
             hookTimeout: 30_000,
             // Must go through Vite: the alias above works only there.

@@ -14,7 +14,7 @@ import { MOVABLE } from './catalog/schema.ts'
 import { channelName, type ChannelMessage } from './channel.ts'
 import { finishDestruction, heldDestroyed } from './destruction.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
-import { lazy } from './lazy.ts'
+import { load } from './lazy.ts'
 import { DATABASE_OPEN_TRIES, DATABASE_RETRY_MS } from './limits.ts'
 import { LayoutCache } from './files/read.ts'
 import { untilAborted } from './network/abort.ts'
@@ -103,7 +103,7 @@ export class Core {
       core = await Core.#openPatiently(options, events)
     } catch (error) {
       if (!isRefusal(error)) throw error
-      const { memoryFactory } = await lazy.memory()
+      const { memoryFactory } = await load('memory')
       core = await Core.#openWith(options, 'memory', memoryFactory(), events)
     }
     // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
@@ -241,7 +241,7 @@ export class Core {
     const [{ files }, has] = await Promise.all([this.catalog.usage(), this.catalog.hasReserve()])
     if (!has && files > 0 && this.canFree) {
       // What was deleted while nothing could be written may not be settled yet (see endOverQuota).
-      const { settleCatalog } = await lazy.settle()
+      const { settleCatalog } = await load('settle')
       await settleCatalog(this.store, this.pinnedByHelia, this.#ending.signal)
     }
     await this.catalog.keepReserve()
@@ -296,7 +296,7 @@ export class Core {
     const { packs } = this.store
     if (packs === undefined || !this.canFree) return
     // Where its code can't be loaded (offline), the next time will do.
-    const module = await lazy.packSweep().catch(() => undefined)
+    const module = await load('packSweep').catch(() => undefined)
     await module?.sweepPacks(this.store, packs, options)
   }
 
@@ -308,7 +308,7 @@ export class Core {
       // One row tells that there is nothing to do, which is so after most removals.
       if ((await this.catalog.usage()).deadBytes === 0) return
       // Where its code can't be loaded (offline), the next time will do.
-      const module = await lazy.packRewrite().catch(() => undefined)
+      const module = await load('packRewrite').catch(() => undefined)
       await module?.rewritePacks(this.store, packs, signal)
     })
     this.#rewriting = work.catch(() => undefined)
@@ -324,7 +324,7 @@ export class Core {
       const first = await this.catalog.read(['owners'], (tx) => result(tx.objectStore('owners').index('movable').getKey(MOVABLE)))
       if (first === undefined) return
       // Where its code can't be loaded (offline), the next time will do.
-      const module = await lazy.packMove()
+      const module = await load('packMove')
       await module.moveRecords(this.store, packs, this.pinnedByHelia, signal)
     }
     // What fails here (a full disk, a closed database) is done the next time.
@@ -449,14 +449,14 @@ export class Core {
 async function loadLanes(createWorker: (() => Worker) | undefined): Promise<{ Lanes: typeof Lanes }> {
   if (createWorker === undefined && typeof Worker === 'undefined') throw new NotSupportedError('this context can not make workers')
   try {
-    return await lazy.lanes()
+    return await load('lanes')
   } catch (cause) {
     throw new NotSupportedError(`the code that starts pack workers could not be loaded (${String(cause)})`, { cause })
   }
 }
 
 async function loadEviction(): Promise<{ makeRoom: typeof makeRoom }> {
-  return lazy.eviction()
+  return load('eviction')
 }
 
 /** Milliseconds that another context has to answer. */

@@ -4,7 +4,7 @@ import { deleteDatabase } from './catalog/database.ts'
 import { Locks } from './catalog/locks.ts'
 import { channelName, type ChannelMessage } from './channel.ts'
 import { DatabaseError } from './errors.ts'
-import { lazy } from './lazy.ts'
+import { load } from './lazy.ts'
 import { DATABASE_BLOCKED_TIMEOUT_MS, PACK_RETRY_MS } from './limits.ts'
 import { isRefusal, lockManager, nativeFactory } from './native.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
@@ -68,7 +68,7 @@ export async function destroyStorage(cacheDir: string): Promise<void> {
     await destroyIn(factory, cacheDir)
   } catch (error) {
     if (!isRefusal(error)) throw error
-    const { memoryFactory } = await lazy.memory()
+    const { memoryFactory } = await load('memory')
     factory = memoryFactory()
     await destroyIn(factory, cacheDir)
   }

@@ -63,7 +63,10 @@ export class UnsupportedContentError extends StorageError {
   }
 }
 
-/** A DAG, block, directory or path beyond a limit of limits.ts. */
+/**
+ * A DAG, block, directory or path beyond a limit of limits.ts, named by `limit`; with `limit` 'CLAIMED_SIZE' a DAG that says it has another number of bytes
+ * than there are. `value` is what was met.
+ */
 export class LimitError extends StorageError {
   override readonly name = 'LimitError'
   override readonly code = 'limit'

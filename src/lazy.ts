@@ -1,4 +1,5 @@
-// Code that most pages never need, loaded where it is. A service worker can load none later, so its entry brings all of it along (see provide()).
+// Code that most pages never need, loaded where it is. Where it comes from is said by who makes storages: pages import it when they need it, service workers,
+// which can load nothing later, bring it along.
 import type * as HttpPackage from '@helia/http'
 import type * as HeliaPackage from 'helia'
 import type * as Eviction from './blocks/eviction.ts'
@@ -14,40 +15,39 @@ import type * as HeliaNode from './network/helia-node.ts'
 import type * as Lanes from './packs/lanes.ts'
 import type * as Verification from './verify.ts'
 
-export interface LazyCode {
-  car: () => Promise<typeof Car>
-  eviction: () => Promise<typeof Eviction>
-  guestStores: () => Promise<typeof GuestStores>
-  heliaNode: () => Promise<typeof HeliaNode>
+interface Parts {
+  car: typeof Car
+  eviction: typeof Eviction
+  guestStores: typeof GuestStores
   /** Helia itself, where the application brought it along: the namespaces of `helia` and `@helia/http`. */
-  heliaModules?: () => Promise<[typeof HeliaPackage, typeof HttpPackage]>
-  ipld: () => Promise<typeof Ipld>
-  lanes: () => Promise<typeof Lanes>
-  memory: () => Promise<typeof Memory>
-  packMove: () => Promise<typeof PackMove>
-  packRewrite: () => Promise<typeof PackRewrite>
-  packSweep: () => Promise<typeof PackSweep>
-  settle: () => Promise<typeof Settle>
-  verification: () => Promise<typeof Verification>
+  heliaModules: [typeof HeliaPackage, typeof HttpPackage]
+  heliaNode: typeof HeliaNode
+  ipld: typeof Ipld
+  lanes: typeof Lanes
+  memory: typeof Memory
+  packMove: typeof PackMove
+  packRewrite: typeof PackRewrite
+  packSweep: typeof PackSweep
+  settle: typeof Settle
+  verification: typeof Verification
 }
 
-/** Each rejects where its code can't be loaded (offline). */
-export const lazy: LazyCode = {
-  car: async () => import('./files/car.ts'),
-  eviction: async () => import('./blocks/eviction.ts'),
-  guestStores: async () => import('./network/guest-stores.ts'),
-  heliaNode: async () => import('./network/helia-node.ts'),
-  ipld: async () => import('./blocks/ipld.ts'),
-  lanes: async () => import('./packs/lanes.ts'),
-  memory: async () => import('./memory.ts'),
-  packMove: async () => import('./blocks/pack-move.ts'),
-  packRewrite: async () => import('./blocks/pack-rewrite.ts'),
-  packSweep: async () => import('./blocks/pack-sweep.ts'),
-  settle: async () => import('./blocks/settle.ts'),
-  verification: async () => import('./verify.ts'),
-}
+export type LazyCode = { [Name in keyof Parts]: () => Promise<Parts[Name]> }
 
-/** Puts code that is at hand in the place of what would be loaded. */
+const provided: Partial<LazyCode> = {}
+
+/** What is there already stays: both are the same code. */
 export function provide(code: Partial<LazyCode>): void {
-  Object.assign(lazy, code)
+  Object.assign(provided, { ...code, ...provided })
+}
+
+/** Rejects where it can't be loaded: offline, or in a bundle that has it not. */
+export async function load<Name extends keyof Parts>(name: Name): Promise<Parts[Name]> {
+  const loader = provided[name] as LazyCode[Name] | undefined
+  if (loader === undefined) throw new Error(`'${name}' is no part of this bundle`)
+  return loader()
+}
+
+export function isProvided(name: keyof Parts): boolean {
+  return provided[name] !== undefined
 }

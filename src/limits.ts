@@ -20,6 +20,9 @@ export const MAX_DAG_DEPTH = 128
 /** Bytes of content below one root: what a number counts exactly, far more than there is. */
 export const MAX_CONTENT_BYTES: number = Number.MAX_SAFE_INTEGER
 
+/** The `limit` of a LimitError about content that is longer or shorter than a node above it says. */
+export const CLAIMED_SIZE = 'CLAIMED_SIZE'
+
 /** Bytes of one array: no browser has larger ones, so that nothing is read for one. Many have none as large. */
 export const MAX_ARRAY_BYTES: number = 8192 * MIB
 

@@ -14,7 +14,7 @@ import { IntegrityError, QuotaError, UnavailableError } from './errors.ts'
 import { raced } from './files/abort.ts'
 import type { Operation } from './operation.ts'
 import type { Cancellable, ContentPath } from './types.ts'
-import { lazy } from './lazy.ts'
+import { load } from './lazy.ts'
 
 export async function remove(operation: Operation, path: ContentPath, options: { filename?: string; force?: boolean }): Promise<boolean> {
   const cid = await foundHere(operation, path)
@@ -27,7 +27,7 @@ export async function remove(operation: Operation, path: ContentPath, options: {
     // Of several entries one: the others keep it all.
     const entries = await entriesOf(core.catalog, cid.toString())
     if (options.filename !== undefined && entries.some(({ filename }) => filename !== options.filename)) throw error
-    const { endOverQuota } = await lazy.eviction()
+    const { endOverQuota } = await load('eviction')
     const going = { contents: [{ cid: cid.toString(), lastUsed: Infinity, force: options.force }], pinnedByHelia: core.pinnedByHelia }
     const done = await endOverQuota(core.store, going, async () => Promise.reject(error))
     return { ended: done.ended, changes: [...done.changes.values()].flat() }

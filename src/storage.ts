@@ -7,7 +7,7 @@ import { Content } from './content.ts'
 import { Core } from './core.ts'
 import { destroyStorage } from './destruction.ts'
 import { ClosedError, DatabaseError, InvalidOptionsError, NotSupportedError, QuotaError, StorageError } from './errors.ts'
-import { lazy } from './lazy.ts'
+import { load } from './lazy.ts'
 import { LAST_USED_FLUSH_MS } from './limits.ts'
 import { checkRange } from './files/read.ts'
 import { checkSource } from './files/source.ts'
@@ -43,15 +43,8 @@ import type {
 
 type Kind = 'read' | 'write'
 
-/**
- * Content-addressed storage in this browser.
- *
- * @example
- * const storage = new IPFSKitStorage()
- * const cid = await storage.store('hello world') //=> 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
- * await storage.retrieve(cid) //=> Uint8Array of 11 bytes, verified
- */
-export class IPFSKitStorage extends EventTarget implements ContentStorage {
+/** The storage without the code that is loaded later, which must be provided before one is made (see lazy.ts). */
+export class BaseStorage extends EventTarget implements ContentStorage {
   readonly #options: ResolvedOptions
   readonly #closing = new AbortController()
   readonly #core: Promise<Core>
@@ -262,9 +255,9 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     await this.#core
   }
 
-  /** One operation of a room above, over when it calls `end` or throws. @internal */
+  /** One operation of a room above, over when it calls `end` or throws. The signal does not lift the timeout of what is fetched. @internal */
   operate<T>(signal: AbortSignal | undefined, work: (operation: Operation, end: () => void) => Promise<T>): Promise<T> {
-    return this.#operateOn('read', signal, work)
+    return this.#operateOn('read', signal, work, true)
   }
 
   /** Tells what a page knows of the network and its worker does not. @internal */
@@ -320,6 +313,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     kind: Kind,
     signal: AbortSignal | undefined,
     work: (operation: Operation, end: () => void) => Promise<T>,
+    bounded: boolean = signal === undefined,
   ): Promise<T> {
     this.#checkOpen()
     signal?.throwIfAborted()
@@ -336,7 +330,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
     void over.then(() => this.#running.delete(over))
     try {
       const core = await untilAborted(this.#core, scope.signal)
-      const answer = await work(this.#operation(core, scope.signal, signal === undefined), end)
+      const answer = await work(this.#operation(core, scope.signal, bounded), end)
       this.#works[kind] = true
       return answer
     } catch (error) {
@@ -375,7 +369,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
 
   async #openStores(): Promise<Awaited<ReturnType<ConstructorParameters<typeof HeliaBackend>[0]['openStores']>>> {
     const core = await this.#core
-    const { openGuestStores } = await lazy.guestStores()
+    const { openGuestStores } = await load('guestStores')
     return openGuestStores(core, `${this.#options.cacheDir}/data`)
   }
 
@@ -433,7 +427,7 @@ export class IPFSKitStorage extends EventTarget implements ContentStorage {
   }
 }
 
-export interface IPFSKitStorage {
+export interface BaseStorage {
   addEventListener<K extends keyof StorageEvents>(
     type: K,
     listener: (event: StorageEvents[K]) => void,
@@ -444,18 +438,18 @@ export interface IPFSKitStorage {
 
 /** Most pages never ask for it. @throws StorageError where it can't be loaded */
 function loadVerify(): Promise<typeof Verification> {
-  return lazy.verification().catch((cause: unknown) => {
+  return load('verification').catch((cause: unknown) => {
     throw new StorageError("the code that verifies could not be loaded: go online, or keep it in the application's cache", { cause })
   })
 }
 
-let shared: IPFSKitStorage | undefined
+let shared: BaseStorage | undefined
 
-/** One storage a realm. @throws InvalidOptionsError where a second call asks for another one */
-export function getStorage(options?: StorageOptions): IPFSKitStorage {
+/** One storage a realm, made by `make` where there is none. @throws InvalidOptionsError where a second call asks for another one */
+export function sharedStorage(options: StorageOptions | undefined, make: () => BaseStorage): BaseStorage {
   // One that was closed by whoever held it is of no use to the next.
   if (shared === undefined || shared.isClosed) {
-    shared = new IPFSKitStorage(options)
+    shared = make()
   } else if (options !== undefined && !shared.isSame(options)) {
     throw new InvalidOptionsError(
       'getStorage() was called before with other options: call resetStorage() first, or make an IPFSKitStorage of your own',

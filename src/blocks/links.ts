@@ -4,7 +4,7 @@ import type { PBNode } from '@ipld/dag-pb'
 import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
 import { LimitError, StorageError, UnsupportedContentError } from '../errors.ts'
-import { lazy } from '../lazy.ts'
+import { load } from '../lazy.ts'
 import { MAX_IDENTITY_DIGEST_BYTES, MAX_LINKS_PER_NODE } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { IDENTITY } from './hashing.ts'
@@ -38,7 +38,7 @@ export function canLink(cid: CID): boolean {
  */
 export function loadCodec({ code }: CID): Promise<void> | undefined {
   if (ipld !== undefined || (code !== DAG_CBOR && code !== DAG_JSON)) return undefined
-  return lazy.ipld().then(
+  return load('ipld').then(
     (module) => {
       ipld = module
     },

@@ -3,7 +3,7 @@ import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockOptions, type BlockSource } from '../blocks/blocks.ts'
 import { RAW } from '../blocks/links.ts'
 import { LimitError, NotAFileError, UnsupportedContentError } from '../errors.ts'
-import { LAYOUT_CACHE_ENTRIES, MAX_DAG_DEPTH, MAX_NETWORK_BLOCK_BYTES, READ_WINDOW_BLOCKS } from '../limits.ts'
+import { CLAIMED_SIZE, LAYOUT_CACHE_ENTRIES, MAX_DAG_DEPTH, MAX_NETWORK_BLOCK_BYTES, READ_WINDOW_BLOCKS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { decodeNode, malformed, readNode, type FileNode, type Node } from './node.ts'
 
@@ -232,8 +232,10 @@ function joined(pieces: readonly Bytes[], size: number): Bytes {
   return whole
 }
 
-function wrongSize(part: Part, size: number): UnsupportedContentError {
-  return malformed(part.cid, `it holds ${size} bytes of content where its parent says ${part.size}`)
+/** Who lies about a size is told with the one that was claimed. */
+function wrongSize(part: Part, size: number): LimitError {
+  const name = part.cid.toString()
+  return new LimitError(`${name} holds ${size} bytes of content where its parent says ${part.size}`, CLAIMED_SIZE, part.size)
 }
 
 function remember(cid: CID, node: FileNode, options: LayoutOptions): void {

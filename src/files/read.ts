@@ -3,7 +3,7 @@ import type { BlockKey, BlockSource } from '../blocks/blocks.ts'
 import { BufferPool } from '../blocks/buffer-pool.ts'
 import { RAW } from '../blocks/links.ts'
 import { blockKey, multihashKey } from '../blocks/records.ts'
-import { NotSupportedError } from '../errors.ts'
+import { LimitError, NotSupportedError } from '../errors.ts'
 import {
   CHUNK_SIZE_BYTES,
   MAX_ARRAY_BYTES,
@@ -53,8 +53,8 @@ export function checkRange(offset: unknown, length: unknown): void {
  *
  * @throws RangeError as checkRange
  * @throws MissingBlockError for a block inside the range; blocks outside it are not read
- * @throws UnsupportedContentError for a node that contradicts its parent
- * @throws LimitError beyond MAX_DAG_DEPTH or MAX_LINKS_PER_NODE
+ * @throws UnsupportedContentError for a node that is none of a file
+ * @throws LimitError beyond MAX_DAG_DEPTH or MAX_LINKS_PER_NODE, and for a node whose size is not what its parent says
  */
 export async function* readRange(
   source: BlockSource,
@@ -78,7 +78,7 @@ export async function* readRange(
 /**
  * The range as one array, allocated once. As readRange otherwise.
  *
- * @throws NotSupportedError where the range is larger than an array can be here
+ * @throws LimitError beyond MAX_ARRAY_BYTES, NotSupportedError where the range is larger than an array can be here
  */
 export async function readInto(
   source: BlockSource,
@@ -88,7 +88,10 @@ export async function readInto(
   options: ReadOptions = {},
 ): Promise<Bytes> {
   const [from, to] = clamp(layout, offset, length)
-  if (to - from > MAX_ARRAY_BYTES) throw tooLarge(to - from)
+  if (to - from > MAX_ARRAY_BYTES) {
+    const message = `${to - from} bytes do not fit into one array: read them as a stream or by ranges`
+    throw new LimitError(message, 'MAX_ARRAY_BYTES', to - from)
+  }
   // Not before the first bytes are there: who lies about a size gets no room for it.
   let result: Bytes | undefined
   const pool = to - from > CHUNK_SIZE_BYTES ? new BufferPool(PACK_RUN_BYTES, POOLED_RUNS) : CHUNKS

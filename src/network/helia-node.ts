@@ -6,7 +6,7 @@ import type * as HeliaPackage from 'helia'
 import type { BlockBroker, Helia, Provider, Router, Routing } from 'helia'
 import * as json from 'multiformats/codecs/json'
 import { sha512 } from 'multiformats/hashes/sha2'
-import { lazy } from '../lazy.ts'
+import { isProvided, load as loadPart } from '../lazy.ts'
 import { MAX_SILENCE_MS } from '../limits.ts'
 import { GatewayBroker, observed } from './gateways.ts'
 import { HeliaMissingError, messageOf } from './node.ts'
@@ -107,7 +107,7 @@ async function load(): Promise<typeof HeliaPackage & typeof HttpPackage> {
   let modules
   try {
     // Both must stand here as they are, inside a try: bundlers then let an optional peer be absent.
-    modules = await (lazy.heliaModules?.() ?? Promise.all([import('helia'), import('@helia/http')]))
+    modules = await (isProvided('heliaModules') ? loadPart('heliaModules') : Promise.all([import('helia'), import('@helia/http')]))
   } catch (cause) {
     throw new HeliaMissingError(`helia and @helia/http can't be loaded (${messageOf(cause)}): install both to reach the IPFS network`, {
       cause,

@@ -3,7 +3,7 @@ import type { Blockstore } from 'interface-blockstore'
 import type { Datastore } from 'interface-datastore'
 import type { IpfsSettings } from '../options.ts'
 import type { HeliaNode } from '../types.ts'
-import { lazy } from '../lazy.ts'
+import { load } from '../lazy.ts'
 
 /** Open stores for one node. `close` lets go of what a session holds. */
 export interface NodeStores {
@@ -35,7 +35,7 @@ export class HeliaMissingError extends Error {
 export async function loadNode(): Promise<MakeNode> {
   let module
   try {
-    module = await lazy.heliaNode()
+    module = await load('heliaNode')
   } catch (cause) {
     throw new HeliaMissingError(`the part that runs Helia can't be loaded: ${messageOf(cause)}`, { cause })
   }

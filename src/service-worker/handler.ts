@@ -59,8 +59,7 @@ export class ContentHandler {
     const finish = (response: Response, access: Partial<Access>, answer?: Answer): Response => {
       guard(response.headers, access, this.#options.embedderPolicy)
       const served = describe(url, response, answer)
-      this.#options.onServed?.(served)
-      tell?.(served)
+      for (const listener of [this.#options.onServed, tell]) inform(listener, served)
       return response
     }
     const url = new URL(request.url)
@@ -81,6 +80,15 @@ export class ContentHandler {
       if (request.signal.aborted) throw error
       return finish(errorResponse(error, request.method), access)
     }
+  }
+}
+
+/** Whoever listens and fails is no reason to answer nothing. */
+function inform(listener: ((served: Served) => void) | undefined, served: Served): void {
+  try {
+    listener?.(served)
+  } catch (error) {
+    reportError(error)
   }
 }
 

@@ -1,22 +1,22 @@
 // The storage that is served from: opened when the first request comes, in bounded time, and anew after a failure.
 import { DatabaseError } from '../errors.ts'
 import { settlesWithin } from '../network/abort.ts'
-import { IPFSKitStorage } from '../storage.ts'
+import { BaseStorage } from '../storage.ts'
 import type { ResolvedHandlerOptions } from './options.ts'
 
 export class OpenStorage {
   readonly #options: ResolvedHandlerOptions
-  #storage: IPFSKitStorage | undefined
+  #storage: BaseStorage | undefined
 
   constructor(options: ResolvedHandlerOptions) {
     this.#options = options
   }
 
   /** @throws DatabaseError where it does not open, or not in time */
-  async get(): Promise<IPFSKitStorage> {
+  async get(): Promise<BaseStorage> {
     const { storage: given, openTimeoutMs } = this.#options
-    if (given instanceof IPFSKitStorage) return this.#opened(given, openTimeoutMs)
-    this.#storage ??= new IPFSKitStorage(given)
+    if (given instanceof BaseStorage) return this.#opened(given, openTimeoutMs)
+    this.#storage ??= new BaseStorage(given)
     const storage = this.#storage
     try {
       return await this.#opened(storage, openTimeoutMs)
@@ -30,7 +30,7 @@ export class OpenStorage {
     }
   }
 
-  async #opened(storage: IPFSKitStorage, milliseconds: number): Promise<IPFSKitStorage> {
+  async #opened(storage: BaseStorage, milliseconds: number): Promise<BaseStorage> {
     const opened = storage.opened()
     if (!(await settlesWithin(opened, milliseconds))) {
       throw new SlowError(`the storage did not open within ${milliseconds} ms: try again`, 'catalog')

@@ -2,7 +2,7 @@
 import { parseContentPath } from '../cid.ts'
 import { InvalidOptionsError } from '../errors.ts'
 import { STORAGE_OPEN_TIMEOUT_MS } from '../limits.ts'
-import type { IPFSKitStorage } from '../storage.ts'
+import type { BaseStorage } from '../storage.ts'
 import type { StorageOptions } from '../types.ts'
 import { provideAll, type HeliaCode } from './worker-storage.ts'
 
@@ -15,7 +15,7 @@ export interface HandlerOptions {
    *
    * @default {} the storage of the page that gives no options either
    */
-  storage?: IPFSKitStorage | StorageOptions
+  storage?: BaseStorage | StorageOptions
   /**
    * Path below which content is served, with a slash at both ends. Requests elsewhere are not answered.
    *
@@ -88,7 +88,7 @@ export interface Served {
 }
 
 export interface ResolvedHandlerOptions {
-  storage: IPFSKitStorage | StorageOptions
+  storage: BaseStorage | StorageOptions
   path: string
   verify: 'once' | 'always' | 'never'
   trusts: (root: string) => Promise<boolean>

@@ -8,7 +8,7 @@ import * as settle from '../blocks/settle.ts'
 import { InvalidOptionsError } from '../errors.ts'
 import * as car from '../files/car.ts'
 import { provide, type LazyCode } from '../lazy.ts'
-import { getStorage as getSharedStorage, type IPFSKitStorage } from '../storage.ts'
+import { BaseStorage, sharedStorage } from '../storage.ts'
 import type { StorageOptions } from '../types.ts'
 import * as verification from '../verify.ts'
 
@@ -25,9 +25,9 @@ export interface HeliaCode {
  *
  * @throws InvalidOptionsError
  */
-export function getStorage(options?: StorageOptions, helia?: HeliaCode): IPFSKitStorage {
+export function getStorage(options?: StorageOptions, helia?: HeliaCode): BaseStorage {
   provideAll(helia)
-  return getSharedStorage(options)
+  return sharedStorage(options, () => new BaseStorage(options))
 }
 
 /**

@@ -1,6 +1,6 @@
 // The worker's side: serve() and the doors at which clients are met.
 import { NotSupportedError } from '../errors.ts'
-import { IPFSKitStorage } from '../storage.ts'
+import { IPFSKitStorage } from '../ipfs-kit-storage.ts'
 import type { StorageOptions } from '../types.ts'
 import { serveStorage } from './door.ts'
 import type { ServedStorage } from './session.ts'

@@ -36,6 +36,7 @@ export function inBrowser({ name, tier, include, exclude, browser, provider }: I
       exclude: exclude ?? [],
       // Read by test/browser/support/stores.ts and test/unit/fuzz/support.ts.
       provide: { tier, fuzz: FUZZ },
+      setupFiles: ['test/setup/later.ts'],
       testTimeout: 60_000,
       hookTimeout: 60_000,
       // One origin, one set of databases, two cores: one file after the other.

@@ -422,6 +422,15 @@ describe('what is no file', () => {
         return put(blocks, dagPb.code, dagPb.encode({ Data, Links: [{ Name: '', Hash: cid, Tsize: 5 }] }))
       },
     ],
+    ['a directory below', async (blocks) => (await putFile(blocks, DATA, [{ cid: await putDirectory(blocks, []), size: 3 }])).cid],
+  ])('nor is one with %s', async (_name, make) => {
+    const blocks = new MemoryBlocks()
+    const cid = await make(blocks)
+    await expect(read(blocks, cid)).rejects.toMatchObject({ name: 'UnsupportedContentError' })
+    await expect(read(blocks, cid, 0, undefined, { cache: new LayoutCache() })).rejects.toMatchObject({ name: 'UnsupportedContentError' })
+  })
+
+  it.each<[string, (blocks: MemoryBlocks) => Promise<CID>]>([
     [
       'a leaf of another size',
       async (blocks) => (await putFile(blocks, DATA, [{ ...(await build(blocks, { leaf: DATA, as: 'raw' })), size: 4999 }])).cid,
@@ -440,12 +449,12 @@ describe('what is no file', () => {
         return (await putFile(blocks, DATA, [{ ...child, size: 3 * MIB }])).cid
       },
     ],
-    ['a directory below', async (blocks) => (await putFile(blocks, DATA, [{ cid: await putDirectory(blocks, []), size: 3 }])).cid],
-  ])('nor is one with %s', async (_name, make) => {
+  ])('%s is told with the size that was claimed', async (_name, make) => {
     const blocks = new MemoryBlocks()
     const cid = await make(blocks)
-    await expect(read(blocks, cid)).rejects.toMatchObject({ name: 'UnsupportedContentError' })
-    await expect(read(blocks, cid, 0, undefined, { cache: new LayoutCache() })).rejects.toMatchObject({ name: 'UnsupportedContentError' })
+    const lie = { name: 'LimitError', limit: 'CLAIMED_SIZE', value: expect.any(Number) as number }
+    await expect(read(blocks, cid)).rejects.toMatchObject(lie)
+    await expect(read(blocks, cid, 0, undefined, { cache: new LayoutCache() })).rejects.toMatchObject(lie)
   })
 
   it('nor is one with a size beyond all numbers', async () => {
