@@ -83,9 +83,8 @@ function everySession() {
   // Helia reads up to 1,024 blocks ahead of whoever consumes, which is all of 1 GiB, so it is left out of the streams.
   const streams = [...OURS, 'cache', 'wllama'].map((contender) => session('stream', contender, 1024))
   const served = [
-    ...CLOSEST.map((contender) => session('served', contender, 256)),
-    session('served', 'ours packs', 1024),
-    session('served', 'cache', 1024),
+    ...[16, 256].flatMap((mib) => CLOSEST.map((contender) => session('served', contender, mib))),
+    ...['ours packs', 'cache'].map((contender) => session('served', contender, 1024)),
   ]
   const small = [...OURS, 'cache', 'idb-keyval'].map((contender) => session('small', contender, (SMALL_COUNT * SMALL_BYTES) / MIB))
   const memory = [

@@ -15,7 +15,7 @@ export async function fetched(url: string): Promise<Bytes> {
 export async function fetchedStream(url: string): Promise<ReadableStream<Bytes>> {
   const { body } = await answered(url)
   if (body === null) throw new Error(`${url} was answered without a body`)
-  return body as ReadableStream<Bytes>
+  return body
 }
 
 async function answered(url: string): Promise<Response> {

@@ -12,8 +12,8 @@ const storage = { cacheDir: 'ours', forceFallback: true }
 for (const verify of ['never', 'once', 'always'] as const) install(self, { storage, path: `/${verify}/`, verify })
 
 self.addEventListener('fetch', (event) => {
-  const { request, respondWith } = event as FetchEventLike
-  if (new URL(request.url).pathname.startsWith('/cached/')) respondWith.call(event, match(request))
+  const asked = event as FetchEventLike
+  if (new URL(asked.request.url).pathname.startsWith('/cached/')) asked.respondWith(match(asked.request))
 })
 
 async function match(request: Request): Promise<Response> {
