@@ -13,5 +13,5 @@ export type ChannelMessage =
   | { type: 'anyone' }
   | { type: 'busy' }
   | { type: 'here' }
-  /** Whoever has a pack open must let go of it. */
+  /** Whoever has a pack open must let go of it, and forget what it remembers. */
   | { type: 'destroyed' }

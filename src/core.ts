@@ -23,7 +23,7 @@ import type { ResolvedOptions } from './options.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
 import type { Lanes } from './packs/lanes.ts'
 import type { Folder } from './packs/service.ts'
-import { wasAnother } from './remembered.ts'
+import { forget, wasAnother } from './remembered.ts'
 
 export interface CoreEvents {
   onChange(change: CatalogChange): void
@@ -135,6 +135,7 @@ export class Core {
     let opened: Core | undefined
     const onLost = (loss: DatabaseLoss): void => {
       if (loss === 'evicted') opened?.noticeEviction()
+      if (loss === 'deleted') opened?.noticeDestruction()
       events.onLost(loss)
     }
     let catalog = new Catalog(`${options.cacheDir}/catalog`, factory, onLost)
@@ -161,6 +162,11 @@ export class Core {
     this.isEvicted = true
     if (this.catalog.id !== undefined) wasAnother(this.#cacheDir, this.catalog.id)
     this.#inBackground(this.store.packs?.renew(new DatabaseError('the browser took the packs away', this.#cacheDir)) ?? Promise.resolve())
+  }
+
+  /** Whoever destroyed it may be a worker, which can't reach what pages remember. */
+  noticeDestruction(): void {
+    if (this.catalog.id !== undefined) forget(this.#cacheDir, this.catalog.id)
   }
 
   /** Packs need a private file system and locks that other tabs see. Reading them needs no more; writing needs workers, which start now. */
@@ -406,6 +412,7 @@ export class Core {
     else if (message.type === 'evicted') for (const one of message.evicted) this.#events.onEvicted(one)
     else if (message.type === 'anyone') void this.#answerHere()
     else if (message.type === 'destroyed') {
+      this.noticeDestruction()
       const reason = new DatabaseError(`storage '${this.#cacheDir}' was destroyed by another tab or worker`, this.#cacheDir)
       void this.store.packs?.abandon(reason).catch(() => undefined)
     }

@@ -26,7 +26,7 @@ let errors: string[] = []
 let close = async (): Promise<void> => undefined
 
 beforeAll(async () => {
-  app = await startApp({ cids: 'test/browser/fixtures/cids.ts' })
+  app = await startApp({ cids: 'test/browser/fixtures/cids.ts', destroyer: 'test/browser/fixtures/destroying-worker.ts' })
 })
 
 afterAll(async () => {
@@ -99,6 +99,25 @@ describe.each(['records', 'packs'] as const)('a storage on %s', (tier) => {
     expect(await store(2)).toEqual(['2 whole', 'small 2 whole'])
     await closeStorage()
     expect(await open(tier)).not.toHaveProperty('storageEvicted')
+  })
+
+  it('that a worker destroys, while a page has it open, says nothing', async () => {
+    await open(tier)
+    await store(1)
+    const told = await tab.evaluate(
+      () =>
+        new Promise<unknown>((resolve) => {
+          const worker = new Worker('/destroyer.js', { type: 'module', name: 'taken' })
+          worker.onmessage = ({ data }) => resolve(data)
+        }),
+    )
+    expect(told).toBe('destroyed')
+    await closeStorage()
+    expect(await open(tier)).not.toHaveProperty('storageEvicted')
+    expect(await store(2)).toEqual(['2 whole', 'small 2 whole'])
+    await closeStorage()
+    await take(EVICTED)
+    expect(await open(tier)).toMatchObject({ storageEvicted: true })
   })
 
   it('that was destroyed, or cleared with all else that the site had, says nothing', async () => {
