@@ -196,12 +196,7 @@ async function draw() {
   /** An element of EBML: https://www.rfc-editor.org/rfc/rfc8794 @param {number} id @param {ArrayLike<number>[]} content */
   function element(id, ...content) {
     const size = content.reduce((sum, { length }) => sum + length, 0)
-    return Uint8Array.from([
-      ...uint(id, Math.ceil(Math.log2(id) / 8)),
-      1,
-      ...uint(size, 7),
-      ...content.flatMap((part) => [...Array.from(part)]),
-    ])
+    return Uint8Array.from([...uint(id, Math.ceil(Math.log2(id) / 8)), 1, ...uint(size, 7), ...content.flatMap((part) => Array.from(part))])
   }
   /** @param {number} value @param {number} length */
   function uint(value, length) {
@@ -244,8 +239,13 @@ async function draw() {
     const index = indexAt(before + indexAt(0).length)
     const head = element(
       0x1a45dfa3,
-      ...[element(0x4286, [1]), element(0x42f7, [1]), element(0x42f2, [4]), element(0x42f3, [8])],
-      ...[element(0x4282, text('webm')), element(0x4287, [2]), element(0x4285, [2])],
+      element(0x4286, [1]),
+      element(0x42f7, [1]),
+      element(0x42f2, [4]),
+      element(0x42f3, [8]),
+      element(0x4282, text('webm')),
+      element(0x4287, [2]),
+      element(0x4285, [2]),
     )
     return Uint8Array.from([...head, ...element(0x18538067, info, tracks, index, ...clusters)])
   }

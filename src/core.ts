@@ -24,7 +24,7 @@ import type { ResolvedOptions } from './options.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
 import type { Lanes } from './packs/lanes.ts'
 import type { Folder } from './packs/service.ts'
-import { wasAnother } from './remembered.ts'
+import { forget, wasAnother } from './remembered.ts'
 
 export interface CoreEvents {
   onChange(change: CatalogChange): void
@@ -138,6 +138,7 @@ export class Core {
     let opened: Core | undefined
     const onLost = (loss: DatabaseLoss): void => {
       if (loss === 'evicted') opened?.noticeEviction()
+      if (loss === 'deleted') opened?.noticeDestruction()
       events.onLost(loss)
     }
     let catalog = new Catalog(`${options.cacheDir}/catalog`, factory, onLost)
@@ -164,6 +165,11 @@ export class Core {
     this.isEvicted = true
     if (this.catalog.id !== undefined) wasAnother(this.#cacheDir, this.catalog.id)
     this.#inBackground(this.store.packs?.renew(new DatabaseError('the browser took the packs away', this.#cacheDir)) ?? Promise.resolve())
+  }
+
+  /** Whoever destroyed it may be a worker, which can't reach what pages remember. */
+  noticeDestruction(): void {
+    if (this.catalog.id !== undefined) forget(this.#cacheDir, this.catalog.id)
   }
 
   /** Packs need a private file system and locks that other tabs see. Reading them needs no more; writing needs workers, which start now. */
@@ -416,6 +422,7 @@ export class Core {
     else if (message.type === 'download' || message.type === 'download-cancelled') {
       for (const listener of this.downloadListeners) listener(message)
     } else if (message.type === 'destroyed') {
+      this.noticeDestruction()
       const reason = new DatabaseError(`storage '${this.#cacheDir}' was destroyed by another tab or worker`, this.#cacheDir)
       void this.store.packs?.abandon(reason).catch(() => undefined)
     }
