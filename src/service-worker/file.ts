@@ -15,7 +15,11 @@ export async function respondWithFile(answering: Answering, index?: { cid: CID; 
   const { request, wanted, operation, content, target, memory, options, end } = answering
   const cid = index?.cid ?? target.cid
   const etag = `"${target.cid.toString()}"`
-  const isKnown = isMatched(request.headers.get('if-none-match'), etag)
+  const roots = rootsOf(wanted, target)
+  // Known by its CID alone: no leaf is read, or fetched, for that.
+  if (isMatched(request.headers.get('if-none-match'), etag)) {
+    return { response: new Response(null, { status: 304, headers: contentHeaders(wanted, { etag, roots }) }) }
+  }
   const file = await openFile(content, cid, { signal: operation.signal, cache: operation.core.layouts })
   const remembered = memory.of(cid, operation.core.catalog.id)
   const keep = (whole: boolean): Promise<void> => content.keep(target.cid, target.nodes, whole && index === undefined)
@@ -24,14 +28,13 @@ export async function respondWithFile(answering: Answering, index?: { cid: CID; 
   const headers = contentHeaders(wanted, {
     type: await typeOf(answering, reading, index === undefined ? name : index.name),
     etag,
-    roots: rootsOf(wanted, target),
+    roots,
     disposition:
       wanted.download || wanted.filename !== undefined
         ? disposition(wanted.download ? 'attachment' : 'inline', wanted.filename ?? name ?? target.cid.toString())
         : undefined,
   })
   headers.set('Accept-Ranges', 'bytes')
-  if (isKnown) return { response: new Response(null, { status: 304, headers }) }
   return respondWithSpan(request, reading, headers, end)
 }
 
