@@ -1,6 +1,8 @@
 // Answers out of files: whole, in ranges, or none where the client has it.
 import type { CID } from 'multiformats/cid'
+import { MissingBlockError } from '../blocks/blocks.ts'
 import { decodePb, unixfsOf } from '../blocks/links.ts'
+import { UnavailableError } from '../errors.ts'
 import { readBlock } from '../files/node.ts'
 import { openFile, readInto, type FileLayout } from '../files/read.ts'
 import type { Bytes } from '../types.ts'
@@ -120,7 +122,7 @@ function respondWithSpans(request: Request, reading: Reading, spans: readonly By
 
 /** What the entry declares, what a name says, else what the first bytes look like. */
 async function typeOf(
-  { wanted, entries }: Answering,
+  { request, wanted, entries }: Answering,
   { operation, content, file, memory, verify }: Reading,
   name?: string,
 ): Promise<string> {
@@ -132,8 +134,15 @@ async function typeOf(
     const type = each === undefined ? undefined : typeOfName(each)
     if (type !== undefined) return type
   }
-  memory.sniffedType ??= await sniff(operation.signal, content, file, verify !== 'never')
-  return memory.sniffedType
+  try {
+    memory.sniffedType ??= await sniff(operation.signal, content, file, verify !== 'never')
+    return memory.sniffedType
+  } catch (error) {
+    // A range needs its own bytes alone.
+    const isPart = request.headers.has('range') && (error instanceof MissingBlockError || error instanceof UnavailableError)
+    if (isPart) return UNKNOWN_TYPE
+    throw error
+  }
 }
 
 async function sniff(signal: AbortSignal, content: Reading['content'], file: FileLayout, verify: boolean): Promise<string> {
