@@ -33,6 +33,7 @@ export default defineConfig({
         'url-cache/index': 'src/url-cache/index.ts',
         'service-worker/index': 'src/service-worker/index.ts',
         'service-worker/helia': 'src/service-worker/helia.ts',
+        'service-worker/workbox': 'src/service-worker/workbox.ts',
       },
       formats: ['es'],
     },

@@ -1,5 +1,6 @@
 // The handler: requests below a path answered out of a storage, wherever they come from.
 import { MissingBlockError } from '../blocks/blocks.ts'
+import { entriesOf } from '../catalog/entries.ts'
 import {
   ClosedError,
   DatabaseError,
@@ -9,6 +10,7 @@ import {
   UnavailableError,
   UnsupportedContentError,
 } from '../errors.ts'
+import { exists } from '../inspect.ts'
 import type { BaseStorage } from '../storage.ts'
 import { checkAccess, type Access } from './access.ts'
 import { guard } from './headers.ts'
@@ -37,7 +39,16 @@ const SERVED_METHODS = ['GET', 'HEAD', 'OPTIONS']
  */
 export function createHandler(options?: HandlerOptions): Handler {
   const handler = new ContentHandler(resolveHandlerOptions(options))
-  return (request) => handler.answer(request)
+  const handle: Handler = (request) => handler.answer(request)
+  behind.set(handle, handler)
+  return handle
+}
+
+const behind = new WeakMap<Handler, ContentHandler>()
+
+/** What a function of createHandler() is made of; undefined for any other. */
+export function contentHandlerOf(handle: Handler): ContentHandler | undefined {
+  return behind.get(handle)
 }
 
 export class ContentHandler {
@@ -85,6 +96,29 @@ export class ContentHandler {
     }
   }
 
+  /** Whether all that a request names is on this machine and is served, so that nobody else need keep it. */
+  async holds(request: Request): Promise<boolean> {
+    const url = new URL(request.url)
+    if (!isServed(url, this.#options.path)) return false
+    try {
+      const wanted = parseRequest(request, url, this.#options.path)
+      const root = wanted.root.toString()
+      const storage = await this.#storage.get()
+      return await storage.operate(undefined, async (operation, end) => {
+        try {
+          const entries = await entriesOf(operation.core.catalog, root)
+          if (entries.length === 0 && !(await this.#options.allows(root))) return false
+          return await exists(operation, [root, ...wanted.segments].join('/'))
+        } finally {
+          end()
+        }
+      })
+    } catch (error) {
+      if (error instanceof RequestError || error instanceof StorageError) return false
+      throw error
+    }
+  }
+
   async #respond(request: Request, wanted: ContentRequest): Promise<Answer> {
     for (let tries = 1; ; tries++) {
       const storage = await this.#storage.get()
@@ -93,14 +127,15 @@ export class ContentHandler {
           respond({ request, wanted, operation, end, options: this.#options, memory: this.#memory }),
         )
       } catch (error) {
-        // Destroyed under this very request: what is there now is another one.
-        if (tries === MAX_TRIES || request.signal.aborted || !this.#storage.isReplaced(storage)) throw error
+        // Destroyed or taken away under this very request: what is there now is another one.
+        const isLost = error instanceof DatabaseError || error instanceof ClosedError
+        if (tries === MAX_TRIES || request.signal.aborted || !isLost) throw error
       }
     }
   }
 }
 
-/** Storages that one request meets. */
+/** Times that one request asks a storage which fails under it. */
 const MAX_TRIES = 2
 
 /** Whoever listens and fails is no reason to answer nothing. */

@@ -28,11 +28,6 @@ export class OpenStorage {
     }
   }
 
-  /** Whether another one would be opened by now. */
-  isReplaced(storage: BaseStorage): boolean {
-    return storage.isDestroyed && storage !== this.#options.storage
-  }
-
   #drop(storage: BaseStorage): void {
     if (this.#storage !== storage) return
     this.#storage = undefined

@@ -5,12 +5,12 @@
 import { readdirSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib'
-import type { Plugin } from 'esbuild'
 import type { Page } from 'playwright'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import type { IPFSKitStorage, StorageOptions } from '../../src/index.ts'
 import packageJson from '../../package.json' with { type: 'json' }
 import { openTabs, startApp, type App, type Kit } from '../e2e/support/app.ts'
+import { newer } from '../e2e/support/newer-build.ts'
 import { faultsIn } from './support/ledger.ts'
 import type * as Recorder from './support/recording.ts'
 import type { Recording } from './support/recording.ts'
@@ -40,36 +40,6 @@ interface Own {
   blob: Blob
   storing: Promise<string>
   goOn: () => void
-}
-
-/** Adds a store to the catalog. `format`: of a build after which today's may read and not write. */
-function newer(format: 1 | 2): Plugin {
-  const changes: [from: string, to: string][] = [
-    ['CATALOG_FORMAT = 1', `CATALOG_FORMAT = ${format}`],
-    ["'packs', 'places'] as const", "'packs', 'places', 'notes'] as const"],
-    ['upgradeCatalog(db: IDBDatabase)', 'upgradeCatalog(db: IDBDatabase, transaction: IDBTransaction)'],
-    [
-      "  if (missing.has('damaged'))",
-      `  if (missing.has('notes')) {
-        db.createObjectStore('notes')
-        transaction.objectStore('meta').put({ readableBy: 1, writableBy: ${format} }, 'format')
-      }
-      if (missing.has('damaged'))`,
-    ],
-  ]
-  return {
-    name: 'newer',
-    setup(build) {
-      build.onLoad({ filter: /catalog\/schema\.ts$/ }, async ({ path }) => {
-        let contents = await readFile(path, 'utf8')
-        for (const [from, to] of changes) {
-          if (contents.split(from).length !== 2) throw new Error(`schema.ts has no '${from}' any more: this test must follow it`)
-          contents = contents.replace(from, to)
-        }
-        return { contents, loader: 'ts' }
-      })
-    },
-  }
 }
 
 let app: App

@@ -35,6 +35,8 @@ export interface Site {
   browser: Browser
   /** Paths of what reached the server, in order. */
   requests: string[]
+  /** Texts that the server has, by their paths. */
+  texts: Map<string, string>
   /** Nobody answers any more, until it is started again. */
   stop: () => Promise<void>
   start: () => Promise<void>
@@ -69,8 +71,11 @@ export async function startSite({ workers = {}, scripts = {}, builds = {}, folde
   ])
   const files = new Map(built.flat().map((file) => [`/${basename(file.path)}`, Buffer.from(file.contents)]))
   const requests: string[] = []
+  const texts = new Map<string, string>()
   const answer = async (pathname: string): Promise<[type: string, body: Buffer | string] | undefined> => {
     if (pathname === '/' || pathname === '/isolated') return ['text/html', PAGE]
+    const text = texts.get(pathname)
+    if (text !== undefined) return ['text/plain', text]
     const file = files.get(pathname)
     if (file !== undefined) return ['text/javascript', file]
     for (const [at, folder] of Object.entries(folders)) {
@@ -112,6 +117,7 @@ export async function startSite({ workers = {}, scripts = {}, builds = {}, folde
     url: `http://127.0.0.1:${port}/`,
     browser,
     requests,
+    texts,
     stop,
     async start() {
       server ??= await listen(port)
@@ -221,7 +227,7 @@ async function killerOf(session: CDPSession): Promise<() => Promise<void>> {
 export function register(page: Page, options: InstallOptions = {}, script = 'classic.js'): Promise<void> {
   return page.evaluate(
     async ([script, options]) => {
-      const type = script === 'classic.js' || script === 'strict.js' || script.endsWith('-worker.js') ? 'classic' : 'module'
+      const type = ['classic.js', 'strict.js'].includes(script) || script.endsWith('-worker.js') ? 'classic' : 'module'
       const url = `/${script}?options=${encodeURIComponent(JSON.stringify(options))}`
       const taken = new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
       await navigator.serviceWorker.register(url, { type })
