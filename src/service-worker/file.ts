@@ -80,6 +80,8 @@ export async function respondWithSymlink(answering: Answering): Promise<Made> {
 }
 
 function rangesOf(request: Request, etag: string, size: number): ByteSpan[] | undefined {
+  // Ranges are of GET alone: https://www.rfc-editor.org/rfc/rfc9110#section-14.2
+  if (request.method !== 'GET') return undefined
   const condition = request.headers.get('if-range')
   // A date says nothing of content that never changes, and a weak tag may not be used so.
   if (condition !== null && condition.trim() !== etag) return undefined
