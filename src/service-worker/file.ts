@@ -45,7 +45,7 @@ export async function respondWithSpan(request: Request, reading: Reading, header
   const { file } = reading
   const spans = rangesOf(request, headers.get('etag') ?? '', file.size)
   if (spans?.length === 0) return unsatisfiable(headers, file.size)
-  if (spans !== undefined && spans.length > 1) return respondWithSpans(request, reading, spans, headers, end)
+  if (spans !== undefined && spans.length > 1) return respondWithSpans(reading, spans, headers, end)
   const span = spans?.[0] ?? { from: 0, to: file.size }
   const status = describeSpan(headers, spans?.[0], file.size)
   if (request.method === 'HEAD') return { response: new Response(null, { status, headers }) }
@@ -102,7 +102,7 @@ function unsatisfiable(headers: Headers, size: number): Made {
 }
 
 /** https://www.rfc-editor.org/rfc/rfc9110#name-media-type-multipart-bytera */
-function respondWithSpans(request: Request, reading: Reading, spans: readonly ByteSpan[], headers: Headers, end: () => void): Made {
+function respondWithSpans(reading: Reading, spans: readonly ByteSpan[], headers: Headers, end: () => void): Made {
   const { size } = reading.file
   const boundary = crypto.getRandomValues(new Uint32Array(4)).join('-')
   const encoder = new TextEncoder()
@@ -117,7 +117,6 @@ function respondWithSpans(request: Request, reading: Reading, spans: readonly By
     [...before, after].reduce((sum, part) => sum + part.byteLength, 0) + spans.reduce((sum, { from, to }) => sum + to - from, 0)
   headers.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
   headers.set('Content-Length', String(length))
-  if (request.method === 'HEAD') return { response: new Response(null, { status: 206, headers }) }
   const body = bodyOfSpans(reading, spans, before, after, end)
   return { response: new Response(body.body, { status: 206, headers }), body }
 }
