@@ -200,7 +200,7 @@ async function draw() {
       ...uint(id, Math.ceil(Math.log2(id) / 8)),
       1,
       ...uint(size, 7),
-      ...content.flatMap((part) => [...Array.from(part)]),
+      ...content.flatMap((part) => Array.from(part)),
     ])
   }
   /** @param {number} value @param {number} length */
@@ -244,8 +244,13 @@ async function draw() {
     const index = indexAt(before + indexAt(0).length)
     const head = element(
       0x1a45dfa3,
-      ...[element(0x4286, [1]), element(0x42f7, [1]), element(0x42f2, [4]), element(0x42f3, [8])],
-      ...[element(0x4282, text('webm')), element(0x4287, [2]), element(0x4285, [2])],
+      element(0x4286, [1]),
+      element(0x42f7, [1]),
+      element(0x42f2, [4]),
+      element(0x42f3, [8]),
+      element(0x4282, text('webm')),
+      element(0x4287, [2]),
+      element(0x4285, [2]),
     )
     return Uint8Array.from([...head, ...element(0x18538067, info, tracks, index, ...clusters)])
   }
