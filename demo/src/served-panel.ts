@@ -131,7 +131,7 @@ export function startServedPanel(live: LiveStorage): void {
     byId('served').setAttribute('aria-busy', 'false')
   })
   whenServed().then(() => {
-    served = HAS_APP_SHELL && (navigator.serviceWorker as ServiceWorkerContainer | undefined)?.controller instanceof ServiceWorker
+    served = HAS_APP_SHELL && Boolean(navigator.serviceWorker?.controller)
     show(last)
   }, notifyError)
 }
