@@ -14,7 +14,7 @@ export interface InBrowser {
 }
 
 /** Where the tier makes no difference: nothing there writes the leaves of a large file. They run once, on records. */
-export const ONCE: string[] = ['setup', 'network', 'blockstore', 'helia-view', 'record-workers'].map(
+export const ONCE: string[] = ['setup', 'network', 'blockstore', 'helia-view', 'record-workers', 'service-worker'].map(
   (name) => `test/browser/${name}.test.ts`,
 )
 
