@@ -30,6 +30,7 @@ export default defineConfig({
         'worker/index': 'src/worker/index.ts',
         helia: 'src/helia.ts',
         'packs/worker': 'src/packs/worker.ts',
+        'url-cache/index': 'src/url-cache/index.ts',
         'service-worker/index': 'src/service-worker/index.ts',
         'service-worker/helia': 'src/service-worker/helia.ts',
         'service-worker/workbox': 'src/service-worker/workbox.ts',

@@ -6,7 +6,7 @@ import { CAN_SEE_PROCESSES } from './processes.mjs'
  * One page of one contender. `size` is what the tables call it, `opens` what the page calls the contender. It is done once in each of at most
  * `rounds` rounds.
  *
- * @typedef {'buffer' | 'stream' | 'small' | 'limits' | 'memory' | 'kept'} Kind
+ * @typedef {'buffer' | 'stream' | 'served' | 'small' | 'limits' | 'memory' | 'kept'} Kind
  * @typedef {'chromium' | 'firefox'} BrowserName
  * @typedef {{
  *   kind: Kind,
@@ -66,6 +66,7 @@ const ROUNDS = {
     if (['ours packs', 'cache'].includes(contender)) return EVERY_ROUND
     return contender === 'ours records' ? 2 : 1
   },
+  served: (contender, mib) => (mib === 1024 ? 2 : CLOSEST.includes(contender) ? EVERY_ROUND : 1),
   small: (contender) => (['ours packs', 'idb-keyval'].includes(contender) ? EVERY_ROUND : 1),
   memory: (contender, mib) => (mib === 1024 && ['ours packs', 'ours records'].includes(contender) ? 2 : 1),
   kept: () => 2,
@@ -81,6 +82,10 @@ function everySession() {
   )
   // Helia reads up to 1,024 blocks ahead of whoever consumes, which is all of 1 GiB, so it is left out of the streams.
   const streams = [...OURS, 'cache', 'wllama'].map((contender) => session('stream', contender, 1024))
+  const served = [
+    ...[16, 256].flatMap((mib) => CLOSEST.map((contender) => session('served', contender, mib))),
+    ...['ours packs', 'cache'].map((contender) => session('served', contender, 1024)),
+  ]
   const small = [...OURS, 'cache', 'idb-keyval'].map((contender) => session('small', contender, (SMALL_COUNT * SMALL_BYTES) / MIB))
   const memory = [
     ...[...OURS, 'cache', 'wllama'].map((contender) => session('memory', contender, 1024)),
@@ -93,7 +98,7 @@ function everySession() {
     session('kept', contender, KEPT_MIB),
   )
   const inFirefox = FIREFOX_SIZES_MIB.flatMap((mib) => IN_FIREFOX.map((contender) => firefoxSession(contender, mib)))
-  return [session('limits', 'limits', 256), ...buffers, ...inFirefox, ...streams, ...small, ...memory, ...kept]
+  return [session('limits', 'limits', 256), ...buffers, ...inFirefox, ...streams, ...served, ...small, ...memory, ...kept]
 }
 
 /**
@@ -103,7 +108,7 @@ function everySession() {
  * @returns {Session}
  */
 function session(kind, contender, mib) {
-  const source = kind === 'stream' || (kind === 'memory' && mib === 1024) ? 'stream' : 'buffer'
+  const source = kind === 'stream' || (['memory', 'served'].includes(kind) && mib === 1024) ? 'stream' : 'buffer'
   const rounds = ROUNDS[kind](contender, mib)
   return { kind, contender, opens: contender, browser: 'chromium', size: sizeName(kind, mib), bytes: mib * MIB, source, rounds }
 }

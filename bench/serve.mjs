@@ -45,7 +45,7 @@ export async function servePages() {
  * @returns {Promise<Map<string, Uint8Array>>}
  */
 async function bundle() {
-  const pages = ['index', 'storage-worker', 'limits-worker'].map((name) => join(ROOT, 'bench/page', `${name}.ts`))
+  const pages = ['index', 'storage-worker', 'limits-worker', 'serving-worker'].map((name) => join(ROOT, 'bench/page', `${name}.ts`))
   const { outputFiles } = await build({
     entryPoints: [...pages, ...(await libraryWorkers())],
     entryNames: '[name]',

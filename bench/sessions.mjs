@@ -21,6 +21,8 @@ import { peaksOf } from './memory.mjs'
 const RANGES = { count: 1000, limitMs: 6_000 }
 const FEWER_RANGES = { count: 100, limitMs: 2_000 }
 const SMALL_READS = 1000
+/** Of one session: what a page fetches right after storing varies. */
+const FETCHES = 3
 const LIMIT_CHUNKS = 200
 
 /** A step that takes longer hangs. Those of the stock blockstore need more; blockstore-opfs now and then hangs when it reads many blocks. */
@@ -107,6 +109,14 @@ const IN_ONE_TAB = {
     await runSteps(tab, steps, bytes, wants, outcome)
   },
 
+  async served(tab, { opens, bytes, source }, { seed, wants }, outcome) {
+    await tab.run(`open('${opens}')`)
+    await tab.run(source === 'stream' ? `makeStream(${bytes}, ${seed})` : `make(${bytes}, ${seed})`)
+    await tab.run('serve()')
+    const store = source === 'stream' ? `storeStream('model')` : `store('model')`
+    await runSteps(tab, [['store', store, true], ...fetchesOf(opens, source)], bytes, wants, outcome)
+  },
+
   async small(tab, { opens, bytes }, { seed, wants }, outcome) {
     await tab.run(`open('${opens}')`)
     await tab.run(`makeSmall(${SMALL_COUNT}, ${SMALL_BYTES}, ${seed})`)
@@ -150,6 +160,37 @@ function readsOf(bytes) {
     ['range', `ranges(${count}, ${limitMs})`, false],
     ['blob', 'blob()', false],
   ]
+}
+
+/**
+ * Through the service worker. What a figure stands for is 'verified' where this library hashes it; the Cache API does not.
+ *
+ * @param {string} opens
+ * @param {'buffer' | 'stream'} source a stream is large, and only begun
+ * @returns {Step[]}
+ */
+function fetchesOf(opens, source) {
+  const isOurs = opens.startsWith('ours')
+  const unverified = isOurs ? '/never/' : ''
+  /** @type {Step[]} */
+  const wholes = [
+    ['unverified', `fetch('${unverified}')`, true],
+    // 'once' remembers what it verified, so that there is one first time.
+    ...(isOurs ? /** @type {Step[]} */ ([['later', `fetch('/once/')`, true]]) : []),
+  ]
+  /** @type {Step[]} */
+  const streams = [
+    ['unverified stream', `fetchStream('${unverified}')`, true],
+    ...(isOurs ? /** @type {Step[]} */ ([['first stream', `fetchStream('/always/')`, true]]) : []),
+  ]
+  /** @type {Step[]} */
+  const first = isOurs ? [['first', `fetch('/once/')`, true]] : []
+  /** @type {Step[]} */
+  const begun = [
+    ['first byte', `fetchFirstByte('${isOurs ? '/once/' : ''}')`, false],
+    ['first byte again', `fetchFirstByte('${isOurs ? '/once/' : ''}')`, false],
+  ]
+  return source === 'stream' ? begun : [...begun, ...first, ...Array.from({ length: FETCHES }, () => wholes).flat(), ...streams]
 }
 
 /** @type {Step[]} */

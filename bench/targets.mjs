@@ -29,6 +29,9 @@ const buffer = (contender, measure, size = '256 MiB') => place(contender, 'buffe
 /** @param {string} contender @param {string} measure */
 const stream = (contender, measure) => place(contender, 'stream', '1 GiB', measure)
 
+/** @param {string} contender @param {string} measure */
+const served = (contender, measure) => place(contender, 'served', '256 MiB', measure)
+
 /** @param {string} measure */
 const limit = (measure) => place('limits', 'limits', '256 MiB', measure)
 
@@ -113,6 +116,17 @@ export const TARGETS = [
     ours: buffer(PACKS, 'store again'),
     other: limit('SHA-256'),
   },
+  ...[
+    { how: 'unverified', measure: 'unverified', target: 1 },
+    { how: 'verified the first time', measure: 'first', target: 0.3 },
+    { how: 'later', measure: 'later', target: 1 },
+  ].map(({ how, measure, target }) => ({
+    name: `service worker: packs, ${how} / Cache API`,
+    sense: /** @type {const} */ ('faster'),
+    target,
+    ours: served(PACKS, measure),
+    other: served(CACHE, 'unverified'),
+  })),
   { name: 'packs: peak memory of storing a stream', sense: 'peak', target: 120, ours: peak(PACKS, 'peak of store') },
   { name: 'packs: peak memory of reading a stream', sense: 'peak', target: 120, ours: peak(PACKS, 'peak of retrieve') },
   { name: 'records: peak memory of storing a stream', sense: 'peak', target: 250, ours: peak(RECORDS, 'peak of store') },

@@ -1,7 +1,8 @@
-// Builds and serves the demo: library sources by their public names, the model's files beside the page, and the app shell.
+// Builds and serves the demo: library sources by their public names, the model's files beside the page, the pictures and the video, and the service worker.
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vite'
 import { appShell } from './plugins/app-shell.ts'
+import { mediaFiles } from './plugins/media-files.ts'
 import { modelFiles } from './plugins/model-files.ts'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
@@ -10,11 +11,12 @@ export default defineConfig({
   root: here('.'),
   // Relative, so that the built page also works below a path.
   base: './',
-  plugins: [modelFiles(), appShell()],
+  plugins: [modelFiles(), mediaFiles(), appShell()],
   resolve: {
     alias: [
       { find: /^ipfs-kit-web$/, replacement: here('../src/index.ts') },
       { find: /^ipfs-kit-web\/worker$/, replacement: here('../src/worker/index.ts') },
+      { find: /^ipfs-kit-web\/service-worker$/, replacement: here('../src/service-worker/index.ts') },
     ],
   },
   // Must be 'es': Helia is a dynamic chunk of the storage's worker.

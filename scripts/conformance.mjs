@@ -180,8 +180,9 @@ try {
         const car = await readFile(join(folder, 'fixtures', name), 'base64')
         await page.evaluate((car) => /** @type {any} */ (globalThis).conformance.put(car), car)
       }
-      const { url, close } = await proxy(page)
-      const cases = await test(tool, url, folder).finally(() => close())
+      const replaying = await proxy(page)
+      const cases = await test(tool, replaying.url, folder)
+      await replaying.close()
       const failed = cases.filter(({ result }) => result === 'fail')
       const ran = cases.filter(({ result }) => result !== 'skip')
       for (const { name, output } of failed) {

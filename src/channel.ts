@@ -13,5 +13,9 @@ export type ChannelMessage =
   | { type: 'anyone' }
   | { type: 'busy' }
   | { type: 'here' }
+  | DownloadMessage
   /** Whoever has a pack open must let go of it. */
   | { type: 'destroyed' }
+
+/** How far a download is, for those who wait for it; that it was cancelled, for whoever works on it. */
+export type DownloadMessage = { type: 'download'; id: string; bytes: number; total?: number } | { type: 'download-cancelled'; id: string }

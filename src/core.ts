@@ -11,7 +11,7 @@ import { result, type Database, type DatabaseLoss } from './catalog/database.ts'
 import { Locks } from './catalog/locks.ts'
 import { newOwnerId } from './catalog/owners.ts'
 import { MOVABLE } from './catalog/schema.ts'
-import { channelName, type ChannelMessage } from './channel.ts'
+import { channelName, type ChannelMessage, type DownloadMessage } from './channel.ts'
 import { finishDestruction, heldDestroyed } from './destruction.ts'
 import { ClosedError, DatabaseError, NotSupportedError } from './errors.ts'
 import { isProvided, load } from './lazy.ts'
@@ -61,6 +61,8 @@ export class Core {
   /** Asked instead of the database in the memory tier, where Helia's datastore is no database. */
   memoryPins: RemovalOptions['pinnedByHelia'] | undefined
   readonly #ending = new AbortController()
+  /** Who hears what other contexts say of downloads. */
+  readonly downloadListeners: Set<(message: DownloadMessage) => void> = new Set()
 
   private constructor(options: ResolvedOptions, medium: 'idb' | 'memory', factory: IDBFactory, catalog: Catalog, events: CoreEvents) {
     this.medium = medium
@@ -392,6 +394,11 @@ export class Core {
     if (changes.length > 0) this.#channel?.postMessage({ type: 'changes', changes } satisfies ChannelMessage)
   }
 
+  /** Tells the others of a download. */
+  tellOfDownload(message: DownloadMessage): void {
+    this.#channel?.postMessage(message)
+  }
+
   async close(reason?: Error): Promise<void> {
     this.#ending.abort(reason)
     await Promise.all([...this.#removals, this.#moving])
@@ -406,7 +413,9 @@ export class Core {
     else if (message.type === 'freed') this.#events.onFreed()
     else if (message.type === 'evicted') for (const one of message.evicted) this.#events.onEvicted(one)
     else if (message.type === 'anyone') void this.#answerHere()
-    else if (message.type === 'destroyed') {
+    else if (message.type === 'download' || message.type === 'download-cancelled') {
+      for (const listener of this.downloadListeners) listener(message)
+    } else if (message.type === 'destroyed') {
       const reason = new DatabaseError(`storage '${this.#cacheDir}' was destroyed by another tab or worker`, this.#cacheDir)
       void this.store.packs?.abandon(reason).catch(() => undefined)
     }

@@ -130,6 +130,24 @@ export class QuotaError extends StorageError {
   }
 }
 
+/**
+ * A URL that can't be downloaded now: the server refuses it, can't be reached, or answers what makes no sense. `status` is that of its last answer,
+ * where there was one; `retryAfterMs` what it asked for. What came before stays for `storeUrl()` to go on with, where it can be gone on with.
+ */
+export class DownloadError extends StorageError {
+  override readonly name = 'DownloadError'
+  override readonly code = 'download'
+  readonly url: string
+  readonly status?: number
+  readonly retryAfterMs?: number
+  constructor(message: string, url: string, facts: { status?: number; retryAfterMs?: number } = {}, options?: ErrorOptions) {
+    super(message, options)
+    this.url = url
+    if (facts.status !== undefined) this.status = facts.status
+    if (facts.retryAfterMs !== undefined) this.retryAfterMs = facts.retryAfterMs
+  }
+}
+
 /** A CAR that is damaged, incomplete or no CAR at all. */
 export class CarError extends StorageError {
   override readonly name = 'CarError'

@@ -4,8 +4,11 @@ import type { LazyCode } from './lazy.ts'
 /** Each rejects where its code can't be loaded (offline). */
 export const LATER: Omit<LazyCode, 'heliaModules'> = {
   car: async () => import('./files/car.ts'),
+  download: async () => import('./download/index.ts'),
   eviction: async () => import('./blocks/eviction.ts'),
   guestStores: async () => import('./network/guest-stores.ts'),
+  hashCode: async () => import('./download/hash-code.ts'),
+  hashWasm: async () => import('hash-wasm'),
   heliaNode: async () => import('./network/helia-node.ts'),
   ipld: async () => import('./blocks/ipld.ts'),
   lanes: async () => import('./packs/lanes.ts'),

@@ -1,7 +1,10 @@
 // Code that most pages never need, loaded where it is. Where it comes from is said by who makes storages: pages import it when they need it, service workers,
 // which can load nothing later, bring it along.
+import type { createSHA256 } from 'hash-wasm'
 import type * as HttpPackage from '@helia/http'
 import type * as HeliaPackage from 'helia'
+import type * as Downloading from './download/index.ts'
+import type * as HashCode from './download/hash-code.ts'
 import type * as Eviction from './blocks/eviction.ts'
 import type * as Ipld from './blocks/ipld.ts'
 import type * as PackMove from './blocks/pack-move.ts'
@@ -17,8 +20,11 @@ import type * as Verification from './verify.ts'
 
 interface Parts {
   car: typeof Car
+  download: typeof Downloading
   eviction: typeof Eviction
   guestStores: typeof GuestStores
+  hashCode: typeof HashCode
+  hashWasm: { createSHA256: typeof createSHA256 }
   /** Helia itself, where the application brought it along: the namespaces of `helia` and `@helia/http`. */
   heliaModules: [typeof HeliaPackage, typeof HttpPackage]
   heliaNode: typeof HeliaNode

@@ -163,6 +163,40 @@ export const DATABASE_RETRY_MS = 50
 /** Milliseconds after its last use when Helia's session ends and what it alone owns is freed. */
 export const SESSION_EXPIRY_MS: number = 24 * 60 * 60 * 1000
 
+/**
+ * Bytes of a download after which what has come is put on record, so that a crash costs no more than this a connection; one pack each, where there are
+ * packs, since what is not sealed and indexed is lost.
+ */
+export const DOWNLOAD_CHECKPOINT_BYTES: number = 16 * MIB
+
+/** Requests of one download under way at once, unless the caller says how many, and at most: browsers make six to a host. */
+export const DOWNLOAD_CONNECTIONS = 4
+export const MAX_DOWNLOAD_CONNECTIONS = 16
+
+/** Bytes asked for by one request at most, so that no connection is left with much while others have nothing to do. */
+export const DOWNLOAD_REQUEST_BYTES: number = 128 * MIB
+
+/** Milliseconds without a byte after which a request is given up and made again from where it was. */
+export const DOWNLOAD_STALL_MS = 15_000
+
+/** Requests in a row that bring nothing before a download is interrupted; milliseconds before the second at most, twice as many each time, and at most. */
+export const DOWNLOAD_TRIES = 8
+export const DOWNLOAD_RETRY_MS = 250
+export const DOWNLOAD_RETRY_MAX_MS = 30_000
+
+/** Milliseconds that a server may ask to be left alone for; where it asks for more, the caller is told. */
+export const DOWNLOAD_RETRY_AFTER_MAX_MS = 120_000
+
+/** Bytes of a content up to which its SHA-256 is made where the storage runs, though that be a page; and milliseconds that a worker may take to start. */
+export const HASHED_BESIDE_BYTES: number = 16 * MIB
+export const HASH_WORKER_TIMEOUT_MS = 5_000
+
+/** Milliseconds after its last checkpoint when a download that nobody went on with ends, and its space comes back. */
+export const DOWNLOAD_EXPIRY_MS: number = 7 * 24 * 60 * 60 * 1000
+
+/** Milliseconds that cancelling a download waits for the tab that works on it. */
+export const DOWNLOAD_CANCEL_TIMEOUT_MS = 5_000
+
 /** Milliseconds that last uses are gathered before they are written. */
 export const LAST_USED_FLUSH_MS = 5_000
 
@@ -214,8 +248,17 @@ export const STORAGE_OPEN_TIMEOUT_MS = 10_000
 /** Bytes of an answer up to which a service worker reads it before it answers: a stream takes longer to begin than these to read. */
 export const SERVED_AT_ONCE_BYTES: number = MIB
 
+/**
+ * The same of what lies in packs up to which all of it is verified before it is answered: measured, the browser reads it by itself in half the time that
+ * bytes take through the worker, hashing included. Whoever reads more waits less for its beginning.
+ */
+export const VERIFIED_AHEAD_BYTES: number = 32 * MIB
+
 /** Files of which a service worker remembers while it is awake what it verified. */
 export const REMEMBERED_FILES = 1024
 
 /** Names that a directory's page lists: more take a browser long to show. */
 export const LISTED_NAMES = 10_000
+
+/** Milliseconds for which answers out of the URL cache are gathered before they are counted on record. */
+export const HITS_FLUSH_MS = 5_000

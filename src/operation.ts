@@ -27,6 +27,8 @@ const KINDS: Record<string, Kind> = {
   onProgress: 'function',
   verify: 'boolean',
   localOnly: 'boolean',
+  sha256: 'string',
+  cid: 'string',
   force: 'boolean',
   foreign: 'boolean',
   after: 'object',
@@ -34,6 +36,8 @@ const KINDS: Record<string, Kind> = {
   offset: 'number',
   length: 'number',
   limit: 'number',
+  size: 'number',
+  maxConnections: 'number',
 }
 
 /** @throws InvalidOptionsError for an unknown key or a value of the wrong type */

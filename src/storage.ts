@@ -20,7 +20,8 @@ import { checkOptions, type Operation } from './operation.ts'
 import { resolveOptions, sameOptions, type ResolvedOptions } from './options.ts'
 import { blob, car, directory, retrieve, stream } from './read.ts'
 import { backendStatus, storageManager, usageOf } from './status.ts'
-import { checkStoreOptions, importCar, storeDirectory, storeFile, storeMany } from './store.ts'
+import { checkStoreOptions, importCar, STORE_OPTIONS, storeDirectory, storeFile, storeMany } from './store.ts'
+import type * as Downloading from './download/index.ts'
 import type * as Verification from './verify.ts'
 import type {
   BackendStatus,
@@ -29,6 +30,8 @@ import type {
   ContentPath,
   ContentStorage,
   DirectoryEntry,
+  Download,
+  DownloadInfo,
   FileInfo,
   FileStat,
   HeliaNode,
@@ -39,6 +42,7 @@ import type {
   StorageEvents,
   StorageOptions,
   StoreOptions,
+  StoreUrlOptions,
 } from './types.ts'
 
 type Kind = 'read' | 'write'
@@ -115,6 +119,38 @@ export class BaseStorage extends EventTarget implements ContentStorage {
     checkStoreOptions('store', options)
     checkSource(data)
     return this.#operate('write', options.signal, (operation) => storeFile(operation, data, options))
+  }
+
+  async storeUrl(url: string | URL | Request, options: StoreUrlOptions = {}): Promise<string> {
+    checkOptions('storeUrl', options, ['sha256', 'cid', 'size', 'maxConnections', ...STORE_OPTIONS])
+    // A Request has one of its own.
+    const signal = options.signal ?? (url as { signal?: AbortSignal } | null)?.signal
+    return this.#operate('write', signal, async (operation) => (await loadDownload()).storeUrl(operation, url, options))
+  }
+
+  async downloads(): Promise<Download[]> {
+    const infos = await this.listDownloads()
+    return infos.map((info) => ({
+      ...info,
+      resume: (options) => this.resumeDownload(info.id, options),
+      cancel: () => this.cancelDownload(info.id),
+    }))
+  }
+
+  /** downloads() without what can't be cloned, for clients of a worker. @internal */
+  async listDownloads(): Promise<DownloadInfo[]> {
+    return this.#operate('read', undefined, async (operation) => (await loadDownload()).listDownloads(operation))
+  }
+
+  /** @internal */
+  async resumeDownload(id: string, options: Cancellable = {}): Promise<string> {
+    checkOptions('resume', options, ['signal', 'onProgress'])
+    return this.#operate('write', options.signal, async (operation) => (await loadDownload()).resumeDownload(operation, id, options))
+  }
+
+  /** @internal */
+  async cancelDownload(id: string): Promise<boolean> {
+    return this.#operate('write', undefined, async (operation) => (await loadDownload()).cancelDownload(operation, id))
   }
 
   async storeMany(items: Iterable<{ data: Source } & StoreOptions>, options: Cancellable = {}): Promise<string[]> {
@@ -260,8 +296,12 @@ export class BaseStorage extends EventTarget implements ContentStorage {
   }
 
   /** One operation of a room above, over when it calls `end` or throws. The signal does not lift the timeout of what is fetched. @internal */
-  operate<T>(signal: AbortSignal | undefined, work: (operation: Operation, end: () => void) => Promise<T>): Promise<T> {
-    return this.#operateOn('read', signal, work, true)
+  operate<T>(
+    signal: AbortSignal | undefined,
+    work: (operation: Operation, end: () => void) => Promise<T>,
+    kind: Kind = 'read',
+  ): Promise<T> {
+    return this.#operateOn(kind, signal, work, true)
   }
 
   /** Tells what a page knows of the network and its worker does not. @internal */
@@ -449,6 +489,13 @@ export interface BaseStorage {
 function loadVerify(): Promise<typeof Verification> {
   return load('verification').catch((cause: unknown) => {
     throw new StorageError("the code that verifies could not be loaded: go online, or keep it in the application's cache", { cause })
+  })
+}
+
+/** Most pages never download. @throws StorageError where it can't be loaded */
+function loadDownload(): Promise<typeof Downloading> {
+  return load('download').catch((cause: unknown) => {
+    throw new StorageError("the code that downloads could not be loaded: go online, or keep it in the application's cache", { cause })
   })
 }
 

@@ -11,9 +11,10 @@ import { loadCar } from './files/load-car.ts'
 import { iterated } from './files/pieces.ts'
 import { checkSource, sourceMediaType, sourceSize } from './files/source.ts'
 import { checkOptions, type Operation } from './operation.ts'
+import type { UrlSource } from './catalog/schema.ts'
 import type { Cancellable, Progress, Source, StoreOptions } from './types.ts'
 
-const STORE_OPTIONS = ['filename', 'pin', 'holder', 'mediaType', 'signal', 'onProgress'] as const
+export const STORE_OPTIONS = ['filename', 'pin', 'holder', 'mediaType', 'signal', 'onProgress'] as const
 
 /** Asynchronous where they come through a worker's port. */
 type Item = { data: Source } & StoreOptions
@@ -22,9 +23,23 @@ export function checkStoreOptions(method: string, options: StoreOptions | undefi
   checkOptions(method, options, STORE_OPTIONS)
 }
 
-export async function storeFile(operation: Operation, data: Source, options: StoreOptions): Promise<string> {
+/** What a room above says of content beyond the options. */
+export interface StoredFacts {
+  sha256?: string
+  source?: UrlSource
+}
+
+/** `settle` is called when all of it was read, before it becomes an entry, which does not come about where it throws. */
+export async function storeFile(
+  operation: Operation,
+  data: Source,
+  options: StoreOptions,
+  settle: (stored: { cid: string; size: number }) => Promise<StoredFacts> = () => Promise.resolve({}),
+): Promise<string> {
   return write(operation, async (writer) => {
     const content = await importOne(operation, writer, data, options, { onProgress: progressOf(options, sourceSize(data)) })
+    const facts = await settle({ cid: content.cid, size: content.entry?.size ?? 0 })
+    if (content.entry !== undefined) Object.assign(content.entry, facts)
     return { contents: [content], answer: content.cid }
   })
 }

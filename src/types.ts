@@ -102,6 +102,43 @@ export interface StoreOptions extends Cancellable {
   holder?: string
   mediaType?: string
 }
+/** What is known of a download beforehand, and how it may be done. */
+export interface StoreUrlOptions extends StoreOptions {
+  /** SHA-256 of the whole content in hex: what has another one is refused with IntegrityError, and nothing of it is kept. */
+  sha256?: string
+  /** The CID that `store()` gives the content; else as `sha256`. Where all of it is here already, nothing is downloaded. */
+  cid?: string
+  /** Bytes of the content; a server that says otherwise is refused before anything is downloaded. */
+  size?: number
+  /** Requests under way at once, where the server answers ranges: 1 to 16. @default 4 */
+  maxConnections?: number
+}
+
+/** A download that is not over, as it was when it was asked about. */
+export interface DownloadInfo {
+  /** Names it among the downloads of this storage. */
+  id: string
+  url: string
+  /** What the entry is to be called, where it is not its CID. */
+  filename?: string
+  /** 'running': a tab or worker of this storage is at it. 'interrupted': it waits for `resume()`, or for `storeUrl()` of the same URL. */
+  state: 'running' | 'interrupted'
+  /** Bytes that are here, those on their way included where it runs in this context. */
+  bytes: number
+  /** Bytes of the content, as far as the server told. */
+  total?: number
+  started: Date
+  /** When something of it was last put on record; one that nobody went on with for a week after that ends by itself. */
+  modified: Date
+}
+
+export interface Download extends DownloadInfo {
+  /** Goes on as `storeUrl()` of whoever began it would, but for headers of a Request, which are not kept. Answers the CID. */
+  resume(options?: Cancellable): Promise<string>
+  /** Ends it, wherever it runs, and frees what has come of it. false where it was over already. */
+  cancel(): Promise<boolean>
+}
+
 /** `verify: false` skips re-hashing on this read. Default true. `localOnly`: ask no backend. */
 export interface RetrieveOptions extends Cancellable {
   offset?: number
@@ -194,6 +231,29 @@ export interface ContentStorage extends EventTarget {
   /** Resolves when Helia runs or the fallback is settled on, within startTimeoutMs. Rejects only where nothing can be stored. */
   ready(): Promise<this>
   store(data: Source, options?: StoreOptions): Promise<string>
+  /**
+   * Downloads what a URL answers and stores it, under the CID that `store()` gives the same bytes. Goes on after a break of the network, a reload or
+   * a crash from where it was, where the server answers ranges and says by a strong ETag or Last-Modified that it is the same; else it begins again.
+   * Calls for one URL, in this tab or another, share one download. Its signal interrupts it: what has come stays for a later call, or for `downloads()`.
+   * Only this asks the network whatever `forceFallback` says.
+   *
+   * @param url http or https; a Request may bring headers and credentials, no body
+   * @throws DownloadError, which names the URL and what to do
+   * @throws IntegrityError where it is not what `sha256`, `cid` or `size` say; nothing of it is kept
+   * @throws InvalidSourceError for another URL or method
+   *
+   * @example
+   * const cid = await storage.storeUrl('https://models.example/model.onnx', { filename: 'model.onnx', sha256: '9f86d0…' })
+   * await storage.blob(cid) //=> Blob, also offline
+   */
+  storeUrl(url: string | URL | Request, options?: StoreUrlOptions): Promise<string>
+  /**
+   * What `storeUrl()` is at or was interrupted in, in every tab of this storage, the oldest first.
+   *
+   * @example
+   * for (const download of await storage.downloads()) if (download.state === 'interrupted') await download.resume()
+   */
+  downloads(): Promise<Download[]>
   /** Many small items in as few transactions as possible; CIDs in order. All of them or none. */
   storeMany(items: Iterable<{ data: Source } & StoreOptions>, options?: Cancellable): Promise<string[]>
   /** A directory from `{path, data}` entries; answers the root's CID. An empty, repeated or escaping path: InvalidPathError. */

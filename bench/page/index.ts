@@ -7,6 +7,7 @@ import { openHelia } from './helia.ts'
 import { openKeyval } from './keyval.ts'
 import type { LimitsAnswer, LimitsRequest } from './limits-worker.ts'
 import { openOurs } from './ours.ts'
+import { controlled, fetched, fetchedStream } from './served.ts'
 import { openWllama } from './wllama.ts'
 
 type Milliseconds = number | null
@@ -99,23 +100,12 @@ class Bench {
 
   async readStream(): Promise<Milliseconds> {
     const { stream } = this.#get()
-    if (stream === undefined) return null
-    let bytes = 0
-    const taken = await timed(async () => (bytes = await drained(await stream(this.#key))))
-    if (bytes !== this.#size) throw new Error(`${bytes} of ${this.#size} bytes came`)
-    return taken
+    return stream === undefined ? null : this.#drain(() => stream(this.#key))
   }
 
   async firstByte(): Promise<Milliseconds> {
     const { stream } = this.#get()
-    if (stream === undefined) return null
-    let reader: ReadableStreamDefaultReader<Bytes> | undefined
-    const taken = await timed(async () => {
-      reader = (await stream(this.#key)).getReader()
-      await reader.read()
-    })
-    await reader?.cancel()
-    return taken
+    return stream === undefined ? null : firstOf(() => stream(this.#key))
   }
 
   /** Milliseconds of one range of 64 KiB, the mean of many at random offsets, one after another; of fewer where the time is over. */
@@ -144,6 +134,23 @@ class Bench {
     const taken = await timed(async () => ({ size } = await blob(this.#key)))
     if (size !== this.#size) throw new Error(`the Blob has ${size} of ${this.#size} bytes`)
     return taken
+  }
+
+  /** From here on a service worker controls this page. `under` of what follows is the path before the key that it answers. */
+  async serve(): Promise<void> {
+    await controlled()
+  }
+
+  async fetch(under: string): Promise<Milliseconds> {
+    return this.#read((key) => fetched(under + key))
+  }
+
+  async fetchStream(under: string): Promise<Milliseconds> {
+    return this.#drain(() => fetchedStream(under + this.#key))
+  }
+
+  async fetchFirstByte(under: string): Promise<Milliseconds> {
+    return firstOf(() => fetchedStream(under + this.#key))
   }
 
   async pin(): Promise<Milliseconds> {
@@ -218,6 +225,13 @@ class Bench {
     return taken
   }
 
+  async #drain(open: () => Promise<ReadableStream<Bytes>>): Promise<Milliseconds> {
+    let bytes = 0
+    const taken = await timed(async () => (bytes = await drained(await open())))
+    if (bytes !== this.#size) throw new Error(`${bytes} of ${this.#size} bytes came`)
+    return taken
+  }
+
   #get(): Contender {
     return present(this.#contender)
   }
@@ -230,6 +244,16 @@ class Bench {
 function present<T>(found: T | undefined): T {
   if (found === undefined) throw new Error('a step before this one is missing')
   return found
+}
+
+async function firstOf(open: () => Promise<ReadableStream<Bytes>>): Promise<Milliseconds> {
+  let reader: ReadableStreamDefaultReader<Bytes> | undefined
+  const taken = await timed(async () => {
+    reader = (await open()).getReader()
+    await reader.read()
+  })
+  await reader?.cancel()
+  return taken
 }
 
 async function timed(work: () => unknown): Promise<number> {

@@ -1,5 +1,6 @@
 // What the page shows of the storage, read again whenever something changed here or in another tab.
 import type { BackendStatus, ContentStorage, FileInfo } from 'ipfs-kit-web'
+import { MEDIA_NAME } from './media.ts'
 import { MODEL_NAME } from './model.ts'
 
 export interface Snapshot {
@@ -9,6 +10,8 @@ export interface Snapshot {
   more: boolean
   /** The model's entry, where it is stored. */
   model: FileInfo | undefined
+  /** The entry of the pictures and the video, where they are. */
+  media: FileInfo | undefined
 }
 
 const PAGE_ENTRIES = 100
@@ -72,13 +75,18 @@ export class LiveStorage {
   }
 
   async #read(): Promise<void> {
-    const [status, files, models] = await Promise.all([
+    const [status, files, model, media] = await Promise.all([
       this.storage.getBackendStatus(),
       this.storage.listFiles('/', { limit: this.#limit + 1 }),
-      this.storage.listFiles(MODEL_NAME),
+      this.#directory(MODEL_NAME),
+      this.#directory(MEDIA_NAME),
     ])
-    const model = models.find((entry) => entry.filename === MODEL_NAME && entry.type === 'directory')
-    const snapshot = { status, files: files.slice(0, this.#limit), more: files.length > this.#limit, model }
+    const snapshot = { status, files: files.slice(0, this.#limit), more: files.length > this.#limit, model, media }
     for (const listener of this.#listeners) listener(snapshot)
+  }
+
+  async #directory(name: string): Promise<FileInfo | undefined> {
+    const entries = await this.storage.listFiles(name)
+    return entries.find((entry) => entry.filename === name && entry.type === 'directory')
   }
 }

@@ -4,6 +4,7 @@ import './styles/parts.css'
 import './styles/layout.css'
 import './styles/files.css'
 import './styles/run.css'
+import './styles/served.css'
 import { startAppShell } from './app-shell.ts'
 import { byId } from './dom.ts'
 import { startDropZone } from './drop-zone.ts'
@@ -12,6 +13,7 @@ import { LiveStorage } from './live.ts'
 import { startModelPanel } from './model-panel.ts'
 import { errorBox } from './notices.ts'
 import { startRunPanel } from './run-panel.ts'
+import { startServedPanel } from './served-panel.ts'
 import { startStatusPanel } from './status-panel.ts'
 import { openStorage } from './storage.ts'
 
@@ -26,6 +28,7 @@ live.subscribe(() => byId('fatal').replaceChildren())
 startStatusPanel(live)
 startModelPanel(live)
 startRunPanel(live, openPort)
+startServedPanel(live)
 startDropZone(live)
 startFileList(live)
 startAppShell()

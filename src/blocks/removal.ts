@@ -1,12 +1,12 @@
 // Freeing: what an owner that ended named, and nobody else names, step by step under the exclusive lock.
 import { rowsWithContent } from '../catalog/entry-rows.ts'
-import { addUsage, ownedBy } from '../catalog/owners.ts'
+import { addUsage, isOver, ownedBy } from '../catalog/owners.ts'
 import { dropPlaces, placesOf } from '../catalog/pack-rows.ts'
 import type { Catalog } from '../catalog/catalog.ts'
 import { keyRange, keysAmong, result } from '../catalog/database.ts'
 import { rawCid } from '../catalog/raw-blocks.ts'
 import type { PendingOwner, Reference } from '../catalog/schema.ts'
-import { LEAF_WINDOW_BLOCKS, REMOVAL_STEP_BLOCKS, SESSION_EXPIRY_MS } from '../limits.ts'
+import { LEAF_WINDOW_BLOCKS, REMOVAL_STEP_BLOCKS } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 
@@ -70,12 +70,11 @@ export async function endDead(store: LocalBlockstore, now: number): Promise<{ re
   const removals = pending.filter((owner) => owner.kind === 'removal').map((owner) => owner.id)
   let uncounted = pending.some((owner) => owner.kind === 'removal' && owner.held !== true)
   for (const owner of pending) {
-    if (owner.kind === 'removal') continue
-    if (owner.kind !== 'writer' && now - owner.lastUsed < SESSION_EXPIRY_MS) continue
+    if (!isOver(owner, now)) continue
     const lock = await store.locks.own(owner.id)
     if (lock === undefined) continue
     try {
-      if (!(await store.catalog.endDead(owner.id, now - SESSION_EXPIRY_MS))) continue
+      if (!(await store.catalog.endDead(owner.id, now))) continue
       removals.push(owner.id)
       uncounted = true
     } finally {

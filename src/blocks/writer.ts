@@ -2,7 +2,7 @@
 import type { CID } from 'multiformats/cid'
 import { result } from '../catalog/database.ts'
 import { newOwnerId } from '../catalog/owners.ts'
-import type { CatalogChange, Committed, KeptContent } from '../catalog/commit.ts'
+import type { CatalogChange, Committed, KeptContent, Resumed } from '../catalog/commit.ts'
 import type { Held } from '../catalog/locks.ts'
 import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference, type SealedPack } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
@@ -198,8 +198,11 @@ export class Writer implements BlockSink {
     return known < 0 ? size : known
   }
 
-  /** Flushes, then makes the contents visible in one transaction. Where it rejects, nothing is, and the writer is to be aborted. */
-  async commit(contents: KeptContent[]): Promise<{ changes: CatalogChange[]; leftover: string | undefined }> {
+  /**
+   * Flushes, then makes the contents visible in one transaction, with what becomes of a resumable download. Where it rejects, nothing is, and the
+   * writer is to be aborted.
+   */
+  async commit(contents: KeptContent[], resumed?: Resumed): Promise<{ changes: CatalogChange[]; leftover: string | undefined }> {
     await this.#small?.end()
     await this.flush()
     const packs = await Promise.all(this.#packs.flatMap((pack) => pack.sealed ?? []))
@@ -220,6 +223,7 @@ export class Writer implements BlockSink {
         packs,
         inRecords: packs.length === 0 && !isRecords,
         maxBytes: this.#batches.hasWritten || packs.length > 0 ? this.#store.maxBytes : undefined,
+        resumed,
       })
     // What lies in its packs was not named before: no removal may come between the look at what is there and its new references.
     const done = await this.#store.withRoom(

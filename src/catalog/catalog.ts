@@ -5,7 +5,7 @@ import { RESERVE_BYTES } from '../limits.ts'
 import { commitIn, type Commit, type Committed } from './commit.ts'
 import { Database, keyRange, keysAmong, pagesOf, result, type DatabaseLoss } from './database.ts'
 import { entriesIn, entriesOfContent, rowsWithContent } from './entry-rows.ts'
-import { addUsage, endPending, mustLive, newOwnerId, ownedBy, putReference, usageIn } from './owners.ts'
+import { addUsage, endPending, isOver, mustLive, newOwnerId, ownedBy, putReference, usageIn } from './owners.ts'
 import { dropPlaces } from './pack-rows.ts'
 import { PlaceCache } from './place-cache.ts'
 import { isRaw, rawCid, referenceOfRaw } from './raw-blocks.ts'
@@ -176,12 +176,11 @@ export class Catalog {
     })
   }
 
-  /** Turns an owner whose lock the caller holds into a removal, unless it was used since `before` or is something else by now. */
-  async endDead(id: string, before: number): Promise<boolean> {
+  /** Turns an owner whose lock the caller holds into a removal, unless it was used since or is something else by now. */
+  async endDead(id: string, now: number): Promise<boolean> {
     return this.writeToFree(['owners', 'references'], async (tx) => {
       const row = await result<Owner | undefined>(tx.objectStore('owners').get(id))
-      if (row === undefined || !('pending' in row) || row.kind === 'removal') return false
-      if (row.kind !== 'writer' && row.lastUsed > before) return false
+      if (row === undefined || !('pending' in row) || !isOver(row, now)) return false
       await endPending(tx, id, true)
       return true
     })

@@ -1,9 +1,9 @@
 // The one transaction after which something is stored: entries and pins with their references, and the end of the writer.
-import { QuotaError } from '../errors.ts'
+import { DatabaseError, QuotaError } from '../errors.ts'
 import { PACK_MIN_BYTES } from '../limits.ts'
 import { added, result } from './database.ts'
 import { EntryRows, mayShare, rowOf, rowsOf, rowsWithContent } from './entry-rows.ts'
-import { addUsage, endPending, mustLive, newOwnerId, putReference, usageIn } from './owners.ts'
+import { addUsage, endPending, mustLive, newOwnerId, ownedBy, putReference, usageIn } from './owners.ts'
 import { placePacks, type Placed } from './pack-rows.ts'
 import { addPinnedBytes, pinsOf } from './pins.ts'
 import { isRaw } from './raw-blocks.ts'
@@ -14,8 +14,10 @@ import {
   type Added,
   type EntryOwner,
   type EntryRow,
+  type PendingOwner,
   type PinOwner,
   type Reference,
+  type Resume,
   type SealedPack,
   type Usage,
 } from './schema.ts'
@@ -32,6 +34,16 @@ export interface KeptContent {
   }
   /** `size`: bytes of the content. */
   pin?: { holder: string; size: number }
+  /** A resumable owner that keeps it until it is whole. */
+  owner?: string
+}
+
+/** A resumable download that goes on or ends with a commit. */
+export interface Resumed {
+  id: string
+  run: string
+  /** Its record after this commit. Where that is `done`, what it named is named by others. */
+  update: (before: Resume) => Resume
 }
 
 export interface Commit {
@@ -47,6 +59,7 @@ export interface Commit {
   inRecords: boolean
   /** Bytes of blocks that may be kept after it, where it added some. */
   maxBytes?: number | undefined
+  resumed?: Resumed | undefined
 }
 
 export interface Committed {
@@ -71,6 +84,7 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
   const changes: CatalogChange[] = []
   const usage = { ...commit.added, files: 0, pinnedBytes: 0 }
   if (commit.writer !== undefined) await mustLive(tx, { id: commit.writer, kind: 'writer' })
+  if (commit.resumed !== undefined) await resume(tx, commit.resumed)
   const rows = new EntryRows(tx)
   const contents = withoutRepeats(commit.contents)
   const together = await addTogether(tx, contents, changes)
@@ -99,6 +113,15 @@ export async function commitIn(tx: IDBTransaction, commit: Commit): Promise<Comm
     if (all > commit.maxBytes) throw new MaxBytesReached(commit.maxBytes, all - bytes, bytes)
   }
   return { changes, leftovers, ...placed }
+}
+
+/** @throws DatabaseError where another context goes on with it, or it was cancelled */
+async function resume(tx: IDBTransaction, { id, run, update }: Resumed): Promise<void> {
+  const row = await mustLive(tx, { id, kind: 'resumable' })
+  if (row.resume?.run !== run) throw new DatabaseError('another tab goes on with this download: wait for it there', tx.db.name)
+  const after = update(row.resume)
+  if (after.done !== undefined) tx.objectStore('references').delete(ownedBy(tx, id))
+  tx.objectStore('owners').put({ ...row, lastUsed: Date.now(), resume: after } satisfies PendingOwner)
 }
 
 type CommitUsage = Pick<Usage, 'files'> & { pinnedBytes: number }
@@ -180,6 +203,10 @@ async function keep(
     putAll(await keepPin(tx, rows, content.cid, content.pin, changes, usage))
     kept = true
   }
+  if (content.owner !== undefined) {
+    putAll(content.owner)
+    kept = true
+  }
   return kept
 }
 
@@ -213,11 +240,12 @@ async function keepPin(
 function withoutRepeats(contents: readonly KeptContent[]): KeptContent[] {
   const seen = new Set<string>()
   const once = (key: string): boolean => !seen.has(key) && seen.add(key) !== undefined
-  return contents.toReversed().map(({ cid, references, entry, pin }) => ({
+  return contents.toReversed().map(({ cid, references, entry, pin, owner }) => ({
     cid,
     references,
     ...(entry !== undefined && once(JSON.stringify(['entry', entry.filename, cid])) ? { entry } : {}),
     ...(pin !== undefined && once(JSON.stringify(['pin', pin.holder, cid])) ? { pin } : {}),
+    ...(owner === undefined ? {} : { owner }),
   }))
 }
 

@@ -1,4 +1,6 @@
 // The locks of a storage: Web Locks where the context has them, else locks of this realm alone.
+import { StorageError } from '../errors.ts'
+
 /** A lock that was taken. Released when the promise resolves, so that whoever asks then gets it. Releasing twice does nothing. */
 export interface Held {
   release(): Promise<void>
@@ -31,6 +33,13 @@ export class Locks {
   /** Takes the lock of an owner, or answers undefined where it is held: that owner is alive. */
   own(owner: string): Promise<Held | undefined> {
     return this.#hold(`${this.#name}:owner:${owner}`, 'exclusive', { ifAvailable: true })
+  }
+
+  /** As own, but waits until it is free. Rejects with the signal's reason. */
+  async ownWhenFree(owner: string, signal: AbortSignal): Promise<Held> {
+    const held = await this.#hold(`${this.#name}:owner:${owner}`, 'exclusive', { signal })
+    if (held === undefined) throw new StorageError(`lock of owner ${owner} was neither given nor refused: this cannot be`)
+    return held
   }
 
   /** Runs `work` unless somebody does such work already: then it waits until that is done, and answers undefined. */

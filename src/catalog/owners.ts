@@ -2,7 +2,7 @@
 import type { BlockKey } from '../blocks/blocks.ts'
 import { DatabaseError } from '../errors.ts'
 import { keyRange, result } from './database.ts'
-import { LINKS_A_ROW } from '../limits.ts'
+import { DOWNLOAD_EXPIRY_MS, LINKS_A_ROW, SESSION_EXPIRY_MS } from '../limits.ts'
 import { SIZE_IN_RECORD, type Owner, type PendingOwner, type Reference, type Usage } from './schema.ts'
 
 /**
@@ -19,10 +19,25 @@ function hex(number: number, digits: number): string {
 }
 
 /** A removal that took this owner's place means that its blocks are being freed: whoever works for it must stop. */
-export async function mustLive(tx: IDBTransaction, owner: Pick<PendingOwner, 'id' | 'kind'>): Promise<void> {
+export async function mustLive(tx: IDBTransaction, owner: Pick<PendingOwner, 'id' | 'kind'>): Promise<PendingOwner> {
   const row = await result<Owner | undefined>(tx.objectStore('owners').get(owner.id))
-  if (row?.kind !== owner.kind) {
+  if (row === undefined || !('pending' in row) || row.kind !== owner.kind) {
     throw new DatabaseError('another tab took this one for dead and ended what it was writing: try again', tx.db.name)
+  }
+  return row
+}
+
+/** Whether an owner whose lock is free has ended: what nobody goes on with is kept for a while, and what is over is not. */
+export function isOver({ kind, lastUsed, resume }: PendingOwner, now: number): boolean {
+  switch (kind) {
+    case 'writer':
+      return true
+    case 'session':
+      return now - lastUsed >= SESSION_EXPIRY_MS
+    case 'resumable':
+      return resume?.done !== undefined || now - lastUsed >= DOWNLOAD_EXPIRY_MS
+    case 'removal':
+      return false
   }
 }
 

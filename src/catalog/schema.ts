@@ -29,6 +29,17 @@ export interface EntryOwner extends OwnerBase {
   replicas: string[]
   /** Stored under tier 'records': its blocks stay records. */
   records?: true
+  /** What its URL answered, which is its filename: see src/url-cache. */
+  source?: UrlSource
+}
+
+/** Of a URL whose answer is kept. */
+export interface UrlSource {
+  /** When it was last known to be what the server has, in milliseconds since the epoch. */
+  checked: number
+  validator?: Validator
+  /** How often it was answered from here. */
+  hits: number
 }
 
 /**
@@ -72,8 +83,45 @@ export interface PendingOwner extends OwnerBase {
   lastUsed: number
   /** A removal that came to its end, but for what Helia's pins hold. */
   held?: true
-  /** A resumable download's own record: where it comes from and how far it is. */
-  resume?: unknown
+  /** A resumable download's own record. Its references name the leaves that have come, each under the index of the first one. */
+  resume?: Resume
+}
+
+/** What distinguishes versions of what a URL answers: a strong ETag, else when it was last changed. */
+export interface Validator {
+  etag?: string
+  lastModified?: string
+}
+
+/** Where a download comes from, how far it is, and what is to come of it. */
+export interface Resume {
+  url: string
+  credentials?: RequestCredentials
+  /** Whoever went on with it last: where locks can't tell, two of them are told apart by this. */
+  run: string
+  /** Milliseconds since the epoch. */
+  started: number
+  /** Bytes that its references name. */
+  bytes: number
+  total?: number
+  validator?: Validator
+  mediaType?: string
+  wanted: Wanted
+  /** It is over. The row stays until those who waited for it in other tabs have seen it. */
+  done?: { cid: string; size: number; sha256?: string; mediaType?: string }
+}
+
+/** What whoever began a download asked for. */
+export interface Wanted {
+  filename?: string
+  pin?: boolean
+  holder?: string
+  mediaType?: string
+  /** In hex. */
+  sha256?: string
+  cid?: string
+  size?: number
+  maxConnections?: number
 }
 
 /** Rows of the store `owners`. */

@@ -84,6 +84,28 @@ export async function importDirectory(
   return { cid, size: progress.read }
 }
 
+/** The layout over leaves that are kept already: the same DAG as importFile() makes of their bytes. */
+export async function importLeaves(kept: readonly { cid: CID; size: number }[], sink: BlockSink): Promise<Imported> {
+  const progress = new Progress({})
+  const size = kept.reduce((sum, leaf) => sum + leaf.size, 0)
+  const { cid } = await build([{ content: nothing(kept.length) }], sink, progress, {
+    chunker: (ready) => ready,
+    bufferImporter: async function* ({ content }) {
+      let index = 0
+      for await (const _ of content as AsyncIterable<Bytes>) {
+        const leaf = kept[index++]
+        if (leaf !== undefined) yield async () => ({ cid: leaf.cid, size: BigInt(leaf.size), block: NO_BYTES })
+      }
+    },
+    blockWriteConcurrency: LEAVES_PER_BATCH,
+  })
+  return { cid, size }
+}
+
+async function* nothing(count: number): AsyncGenerator<Bytes, void, undefined> {
+  for (let index = 0; index < count; index++) yield NO_BYTES
+}
+
 class Progress {
   read = 0
   readonly signal: AbortSignal | undefined
@@ -165,7 +187,7 @@ async function leafAlone(sink: BlockSink, isOneOfMany: boolean): Promise<LeafSin
 }
 
 /** Leaves as blocks like any other. */
-function leafByLeaf(sink: BlockSink): LeafSink {
+export function leafByLeaf(sink: BlockSink): LeafSink {
   return {
     hash: async (chunk) => ({ cid: CID.createV1(RAW, await sha256.digest(chunk)), bytes: chunk }),
     put: async (cid, bytes) => void (await sink.put(cid, bytes)),

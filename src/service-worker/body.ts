@@ -4,12 +4,13 @@ import type { Content } from '../content.ts'
 import { MissingBlockError } from '../blocks/blocks.ts'
 import { isNamed } from '../packs/directory.ts'
 import { readInto, type FileLayout } from '../files/read.ts'
-import { SERVED_AT_ONCE_BYTES } from '../limits.ts'
+import { SERVED_AT_ONCE_BYTES, VERIFIED_AHEAD_BYTES } from '../limits.ts'
 import type { Operation } from '../operation.ts'
-import { openRange, packedBlob } from '../read.ts'
+import { openRange, packedBlob, type OpenRange } from '../read.ts'
 import type { Bytes } from '../types.ts'
 import type { FileMemory } from './memory.ts'
 import type { ResolvedHandlerOptions } from './options.ts'
+import { PackedDamage, PackedFile } from './packed-file.ts'
 import type { ByteSpan } from './range.ts'
 
 export interface Reading {
@@ -36,14 +37,53 @@ export interface Body {
  * @throws MissingBlockError where its beginning is nowhere
  */
 export async function bodyOf(reading: Reading, span: ByteSpan, end: () => void): Promise<Body> {
-  const { content, file, memory, verify, operation } = reading
-  const isVerified = verify !== 'always' && memory.verified.has(span)
-  const direct = verify === 'never' || isVerified ? await slice(reading, span) : undefined
-  if (direct !== undefined) return { body: direct, by: 'browser', verified: isVerified }
-  const hashes = verify !== 'never' && !isVerified
+  const { memory, verify } = reading
+  const packed = await packedOf(reading)
+  if (packed !== undefined) {
+    if (verify === 'never') return { body: packed.slice(span), by: 'browser', verified: false }
+    if (verify === 'once' && (await isVerified(reading, packed, span))) return { body: packed.slice(span), by: 'browser', verified: true }
+  }
+  const hashes = verify === 'always' || (verify === 'once' && !memory.verified.has(span))
   if (span.to - span.from <= SERVED_AT_ONCE_BYTES) {
     return { body: await readSpan(reading, span, hashes), by: 'worker', verified: verify !== 'never' }
   }
+  const opened = memory.packed === undefined ? await openBlocks(reading, span, hashes) : openPacked(reading, memory.packed, span)
+  return streamOf(reading, opened, end)
+}
+
+/** Verifies a span first where it is short enough for its reader to wait, so that the browser can read it by itself. */
+async function isVerified({ operation, content, memory }: Reading, packed: PackedFile, span: ByteSpan): Promise<boolean> {
+  if (packed.isVerified(span)) return true
+  if (span.to - span.from > VERIFIED_AHEAD_BYTES) return false
+  try {
+    await packed.verify(content, span, { signal: operation.signal, cache: operation.core.layouts })
+    return true
+  } catch (error) {
+    if (!(error instanceof PackedDamage)) throw error
+    forget(memory, packed)
+    return false
+  }
+}
+
+type Opened = Pick<OpenRange, 'next' | 'stop' | 'isWhole' | 'release'>
+
+function streamOf({ operation, content, file, verify, keep }: Reading, opened: Opened, end: () => void): Body {
+  const body = answerStream({
+    operation,
+    cid: file.cid.toString(),
+    content,
+    next: opened.next,
+    stop: opened.stop,
+    keep: (finished) => keep(finished && opened.isWhole()),
+    end: () => {
+      opened.release()
+      end()
+    },
+  })
+  return { body, by: 'worker', verified: verify !== 'never', isOpen: true }
+}
+
+async function openBlocks({ operation, content, file, memory }: Reading, span: ByteSpan, hashes: boolean): Promise<Opened> {
   const opened = await openRange(operation, content, file, { offset: span.from, length: span.to - span.from, verify: hashes })
   let at = span.from
   const next = async (): Promise<Bytes | undefined> => {
@@ -53,19 +93,36 @@ export async function bodyOf(reading: Reading, span: ByteSpan, end: () => void):
     at += piece.byteLength
     return piece
   }
-  const body = answerStream({
-    operation,
-    cid: file.cid.toString(),
-    content,
-    next,
-    stop: opened.stop,
-    keep: (finished) => reading.keep(finished && opened.isWhole()),
-    end: () => {
-      opened.release()
-      end()
+  return { ...opened, next }
+}
+
+/** From packs, as long as what they hold is right; from there on block by block, which says what is wrong, or repairs it. */
+function openPacked(reading: Reading, packed: PackedFile, span: ByteSpan): Opened {
+  const { operation, content, file, memory, verify } = reading
+  const options = { signal: operation.signal, cache: operation.core.layouts, again: verify === 'always' }
+  const pieces = packed.read(content, span, options)
+  let [at, rest]: [number, Opened | undefined] = [span.from, undefined]
+  const nextPacked = async (): Promise<Bytes | undefined> => {
+    const piece = (await pieces.next()).value ?? undefined
+    at += piece?.byteLength ?? 0
+    return piece
+  }
+  return {
+    async next() {
+      if (rest !== undefined) return rest.next()
+      try {
+        return await nextPacked()
+      } catch (error) {
+        if (!(error instanceof PackedDamage)) throw error
+        forget(memory, packed)
+        rest = await openBlocks(reading, { from: at, to: span.to }, true)
+        return rest.next()
+      }
     },
-  })
-  return { body, by: 'worker', verified: verify !== 'never', isOpen: true }
+    stop: () => rest?.stop() ?? pieces.return(),
+    isWhole: () => span.from === 0 && span.to === file.size,
+    release: () => rest?.release(),
+  }
 }
 
 /** Several spans one after the other, each with what stands before it. Open, as bodyOf has it. */
@@ -102,13 +159,21 @@ async function readSpan({ operation, content, file, memory }: Reading, span: Byt
   return bytes
 }
 
-/** As it lies in packs; undefined where not all of it does. */
-async function slice({ operation, file, memory }: Reading, { from, to }: ByteSpan): Promise<Blob | undefined> {
+/** undefined where not all of it lies in packs. */
+async function packedOf({ operation, file, memory }: Reading): Promise<PackedFile | undefined> {
+  if (memory.packed !== undefined) return memory.packed
   try {
-    memory.blob ??= await packedBlob(operation, file)
+    const blob = await packedBlob(operation, file)
+    // Another request may have been first, and verified some of it.
+    if (blob !== undefined) memory.packed ??= new PackedFile(file, blob)
   } catch (error) {
     // Whoever reads it block by block says what is wrong.
     if (!(error instanceof MissingBlockError || isNamed(error, 'NotFoundError'))) throw error
   }
-  return from === 0 && to === file.size ? memory.blob : memory.blob?.slice(from, to)
+  return memory.packed
+}
+
+/** What is damaged there may be repaired elsewhere. */
+function forget(memory: FileMemory, packed: PackedFile): void {
+  if (memory.packed === packed) memory.packed = undefined
 }

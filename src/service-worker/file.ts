@@ -32,7 +32,13 @@ export async function respondWithFile(answering: Answering, index?: { cid: CID; 
   })
   headers.set('Accept-Ranges', 'bytes')
   if (isKnown) return { response: new Response(null, { status: 304, headers }) }
-  const spans = rangesOf(request, etag, file.size)
+  return respondWithSpan(request, reading, headers, end)
+}
+
+/** All of a file, or the ranges of it that are asked for, with its ETag and type in `headers`. */
+export async function respondWithSpan(request: Request, reading: Reading, headers: Headers, end: () => void): Promise<Made> {
+  const { file } = reading
+  const spans = rangesOf(request, headers.get('etag') ?? '', file.size)
   if (spans?.length === 0) return unsatisfiable(headers, file.size)
   if (spans !== undefined && spans.length > 1) return respondWithSpans(request, reading, spans, headers, end)
   const span = spans?.[0] ?? { from: 0, to: file.size }

@@ -11,6 +11,7 @@ import {
   UnsupportedContentError,
 } from '../errors.ts'
 import { exists } from '../inspect.ts'
+import type { BaseStorage } from '../storage.ts'
 import { checkAccess, type Access } from './access.ts'
 import { guard } from './headers.ts'
 import { Memory } from './memory.ts'
@@ -58,6 +59,11 @@ export class ContentHandler {
   constructor(options: ResolvedHandlerOptions) {
     this.#options = options
     this.#storage = new OpenStorage(options)
+  }
+
+  /** Opened in bounded time. @throws DatabaseError */
+  storage(): Promise<BaseStorage> {
+    return this.#storage.get()
   }
 
   /** Whether a request is answered at all. Known at once, as a fetch event needs it. */

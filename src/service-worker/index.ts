@@ -2,5 +2,6 @@
 export { createHandler, type Handler } from './handler.ts'
 export { install, type InstallOptions, type ServedMessage } from './install.ts'
 export { getStorage, type HeliaCode } from './worker-storage.ts'
+export type { FetchRule } from '../url-cache/rules.ts'
 export type { HandlerOptions, Roots, Served } from './options.ts'
 export { resetStorage } from '../storage.ts'

@@ -1,6 +1,8 @@
 // A service worker that answers by CID: the handler behind the events of its life.
 import { InvalidOptionsError } from '../errors.ts'
 import { ContentHandler } from './handler.ts'
+import { UrlCache } from '../url-cache/caching-fetch.ts'
+import { resolveRules, type FetchRule } from '../url-cache/rules.ts'
 import { resolveHandlerOptions, type HandlerOptions, type Served } from './options.ts'
 
 export interface InstallOptions extends HandlerOptions {
@@ -11,6 +13,12 @@ export interface InstallOptions extends HandlerOptions {
    * @default true
    */
   takeOver?: boolean
+  /**
+   * URLs of which the answers are kept, as createFetch() has it: what pages fetch is then there offline, with no change of their code.
+   *
+   * @default none
+   */
+  rules?: readonly FetchRule[]
   /**
    * Tells the page that asked of each answer, by a message `{ type: 'ipfs-kit-web:served', served }`.
    *
@@ -42,15 +50,19 @@ export function install(scope: unknown, options: InstallOptions = {}): void {
     if (typeof value !== 'boolean') throw new InvalidOptionsError(`option '${key}' must be true or false`, key)
   }
   if (!isServiceWorker(scope)) throw new InvalidOptionsError("install() takes the service worker's own `self`", 'scope')
-  const resolved = resolveHandlerOptions(options, ['takeOver', 'report'])
+  const resolved = resolveHandlerOptions(options, ['takeOver', 'report', 'rules'])
   const handler = new ContentHandler(resolved)
   if (takeOver) {
     scope.addEventListener('install', (event) => event.waitUntil(scope.skipWaiting()))
     scope.addEventListener('activate', (event) => event.waitUntil(scope.clients.claim()))
   }
+  const cache = options.rules === undefined ? undefined : new UrlCache(() => handler.storage(), resolveRules(options.rules))
   scope.addEventListener('fetch', (event) => {
-    if (!handler.answers(event.request)) return
     const tell = report ? (served: Served) => void tellClient(scope, event, served) : undefined
+    if (!handler.answers(event.request)) {
+      if (cache?.ruleOf(event.request) !== undefined) event.respondWith(cache.fetch(event.request, tell))
+      return
+    }
     event.respondWith(handler.answer(event.request, tell).then((answer) => answer ?? Response.error()))
   })
 }

@@ -1,12 +1,14 @@
-// What a worker remembers of files while it is awake: which bytes were verified, Blobs over packs, media types.
+// What a worker remembers of files while it is awake: what of them was verified, Blobs over packs, media types.
 import type { CID } from 'multiformats/cid'
 import { REMEMBERED_FILES } from '../limits.ts'
+import type { PackedFile } from './packed-file.ts'
 import { VerifiedSpans } from './verified-spans.ts'
 
 export interface FileMemory {
+  /** Bytes that were read block by block. */
   readonly verified: VerifiedSpans
-  /** The file as it lies in packs. */
-  blob?: Blob | undefined
+  /** The file where all of it lies in packs. */
+  packed?: PackedFile | undefined
   sniffedType?: string
 }
 

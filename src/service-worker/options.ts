@@ -82,6 +82,8 @@ export interface Served {
   by?: 'browser' | 'worker'
   /** They are hashed on their way, or were since this worker woke. */
   verified?: boolean
+  /** Of a URL that a rule is about: whether it was answered from here. */
+  from?: 'store' | 'network'
   /** Fields of the answer. */
   mediaType?: string
   bytes?: number

@@ -139,7 +139,7 @@ async function respondWithCar(form: Form & { kind: 'car' }, answering: Answering
   if (request.method === 'HEAD') return { response: new Response(null, { headers }) }
   const { exportCar } = await loadCar()
   // Blocks bear the CIDs by which they are linked, and the root's the one by which it was asked for.
-  const asNamed = wanted.named.startsWith('Qm') ? (cid: CID): CID => (cid.equals(wanted.root) ? cid.toV0() : cid) : (cid: CID): CID => cid
+  const asNamed = (block: CID): CID => (wanted.named.startsWith('Qm') && block.equals(wanted.root) ? block.toV0() : block)
   const scope = { path: target.nodes.map(asNamed), dag, bytes, duplicates }
   const reader = exportCar(content, asNamed(target.cid), { signal: operation.signal, scope }).getReader()
   // With the root before the answer, so that a CAR of what is nowhere is none.

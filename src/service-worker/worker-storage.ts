@@ -1,10 +1,12 @@
 // Storages in a service worker, which can load no code later.
+import { createSHA256 } from 'hash-wasm'
 import * as eviction from '../blocks/eviction.ts'
 import * as ipld from '../blocks/ipld.ts'
 import * as packMove from '../blocks/pack-move.ts'
 import * as packRewrite from '../blocks/pack-rewrite.ts'
 import * as packSweep from '../blocks/pack-sweep.ts'
 import * as settle from '../blocks/settle.ts'
+import * as download from '../download/index.ts'
 import { InvalidOptionsError } from '../errors.ts'
 import * as car from '../files/car.ts'
 import { provide, type LazyCode } from '../lazy.ts'
@@ -41,7 +43,9 @@ export function provideAll(helia?: HeliaCode): void {
   }
   provide({
     car: async () => car,
+    download: async () => download,
     eviction: async () => eviction,
+    hashWasm: async () => ({ createSHA256 }),
     ipld: async () => ipld,
     packMove: async () => packMove,
     packRewrite: async () => packRewrite,

@@ -5,6 +5,7 @@ import type { Progress } from '../types.ts'
 import { encodeError } from './errors.ts'
 import type { WireError } from './errors.ts'
 import type { Flows } from './flows.ts'
+import { isRequest } from '../download/target.ts'
 import type { ClientMessage, WireArgument, WireItem, WireOptions, WireSource } from './protocol.ts'
 import { crossing, stoppable } from './sources.ts'
 
@@ -45,6 +46,21 @@ export class Arguments {
     // What is no object at all is refused over there, as it would be without a worker.
     if (options !== undefined && (typeof options !== 'object' || options === null)) return this.value(options)
     return { kind: 'options', options: this.#options(options ?? {}, true) }
+  }
+
+  /** A URL as it is from here, or a Request taken apart. */
+  url(url: unknown): WireArgument {
+    if (isRequest(url)) {
+      const { method, headers, credentials, redirect, referrerPolicy, integrity } = url
+      if (url.mode === 'no-cors') throw new InvalidSourceError(`${url.url} is asked for with mode 'no-cors': its bytes can't be seen`)
+      return { kind: 'request', url: url.url, init: { method, headers: [...headers], credentials, redirect, referrerPolicy, integrity } }
+    }
+    const text = typeof url === 'string' ? url : (url as { href?: unknown } | null | undefined)?.href
+    if (typeof text !== 'string') return this.value(url)
+    // Relative to this page, not to the worker's script.
+    const base =
+      (globalThis as { document?: { baseURI: string } }).document?.baseURI ?? (globalThis as { location?: { href: string } }).location?.href
+    return this.value(URL.canParse(text, base) ? new URL(text, base).href : text)
   }
 
   source(data: unknown): WireArgument {

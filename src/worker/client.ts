@@ -8,12 +8,15 @@ import type {
   ContentPath,
   ContentStorage,
   DirectoryEntry,
+  Download,
+  DownloadInfo,
   FileInfo,
   FileStat,
   LookupOptions,
   RetrieveOptions,
   Source,
   StoreOptions,
+  StoreUrlOptions,
 } from '../types.ts'
 import { Calls } from './calls.ts'
 import type { PortLike } from './protocol.ts'
@@ -49,6 +52,21 @@ export class StorageClient extends EventTarget implements ContentStorage {
 
   async store(data: Source, options?: StoreOptions): Promise<string> {
     return this.#calls.call('store', (args) => [args.source(data), args.options(options)])
+  }
+
+  async storeUrl(url: string | URL | Request, options?: StoreUrlOptions): Promise<string> {
+    const signal = (url as { signal?: AbortSignal } | null)?.signal
+    const all = signal === undefined ? options : { signal, ...options }
+    return this.#calls.call('storeUrl', (args) => [args.url(url), args.options(all)])
+  }
+
+  async downloads(): Promise<Download[]> {
+    const infos = await this.#calls.call<DownloadInfo[]>('listDownloads', () => [])
+    return infos.map((info) => ({
+      ...info,
+      resume: (options) => this.#calls.call('resumeDownload', (args) => [args.value(info.id), args.options(options)]),
+      cancel: () => this.#calls.call('cancelDownload', (args) => [args.value(info.id)]),
+    }))
   }
 
   async storeMany(items: Items, options?: Cancellable): Promise<string[]> {

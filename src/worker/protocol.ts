@@ -17,13 +17,21 @@ export type DoorMessage =
   /** Sent by an application, with a port that becomes another door. */
   | { type: 'ipfs-kit:port' }
 
-/** What is answered by the worker; the rest is the client's own. */
-export type Method = Exclude<keyof ContentStorage, keyof EventTarget | 'persist' | 'helia' | 'close'>
+/** What is answered by the worker; the rest is the client's own. Objects with methods can't be cloned: downloads are told apart by their ids. */
+export type Method =
+  | Exclude<keyof ContentStorage, keyof EventTarget | 'persist' | 'helia' | 'close' | 'downloads'>
+  | 'listDownloads'
+  | 'resumeDownload'
+  | 'cancelDownload'
 
 /** A record, so that none can be forgotten. */
 export const METHODS: Record<Method, true> = {
   ready: true,
   store: true,
+  storeUrl: true,
+  listDownloads: true,
+  resumeDownload: true,
+  cancelDownload: true,
   storeMany: true,
   storeDirectory: true,
   retrieve: true,
@@ -69,6 +77,17 @@ export type WireArgument =
   | { kind: 'options'; options: WireOptions }
   | { kind: 'source'; source: WireSource }
   | { kind: 'items'; flow: number }
+  | { kind: 'request'; url: string; init: WireRequest }
+
+/** A Request without what stays with the client or makes no difference to a download. */
+export interface WireRequest {
+  method: string
+  headers: [string, string][]
+  credentials: RequestCredentials
+  redirect: RequestRedirect
+  referrerPolicy: ReferrerPolicy
+  integrity: string
+}
 
 /** What either side says about a flow. `pull` and `cancel` go to the side that sends it, the others to the side that receives it. */
 export type FlowMessage =

@@ -116,6 +116,8 @@ export class Session {
         return this.#options(argument.options, closers)
       case 'source':
         return this.#source(argument.source, closers)
+      case 'request':
+        return new Request(argument.url, argument.init)
       case 'items':
         return this.#receive(argument.flow, closers, 1, (value) => {
           const { data, rest } = value as WireItem

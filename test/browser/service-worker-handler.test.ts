@@ -70,15 +70,38 @@ describe('files', () => {
     ] as const) {
       expect(same(await read(range), bytes.subarray(from, to))).toBe(true)
       expect(same(await read(range), bytes.subarray(from, to))).toBe(true)
-      expect(served.map(({ by }) => by)).toEqual(['worker', direct])
-      served.length = 0
     }
     expect(same(await read(), bytes)).toBe(true)
     expect(same(await read(), bytes)).toBe(true)
-    expect(served.map(({ by, verified }) => [by, verified])).toEqual([
-      ['worker', true],
-      [direct, true],
-    ])
+    expect(served.map(({ by, verified }) => [by, verified])).toEqual(Array.from({ length: 10 }, () => [direct, true]))
+  })
+
+  it('that are large are verified on their way the first time', async () => {
+    const { storage, get, served } = serving()
+    const bytes = randomBytes(36 * MIB + 123)
+    const cid = await storage.store(bytes, { mediaType: 'application/octet-stream' })
+    const read = async (range?: string): Promise<Uint8Array> =>
+      bytesOf(await get(`/ipfs/${cid}`, range === undefined ? {} : { headers: { range } }))
+    const direct = TIER === 'packs' ? 'browser' : 'worker'
+    // Neither end is that of a leaf.
+    expect(same(await read('bytes=5-34603025'), bytes.subarray(5, 34_603_026))).toBe(true)
+    expect(same(await read('bytes=0-34603026'), bytes.subarray(0, 34_603_027))).toBe(true)
+    expect(same(await read(), bytes)).toBe(true)
+    expect(same(await read(), bytes)).toBe(true)
+    expect(served.map(({ by }) => by)).toEqual(['worker', direct, 'worker', direct])
+  })
+
+  it.for(['always', 'never'] as const)('are read right where they are verified %s', async (verify) => {
+    const { storage, get, served } = serving({ verify })
+    const bytes = randomBytes(5 * MIB + 123)
+    const cid = await storage.store(bytes, { mediaType: 'application/octet-stream' })
+    for (let turn = 0; turn < 2; turn++) {
+      expect(same(await bytesOf(await get(`/ipfs/${cid}`)), bytes)).toBe(true)
+      const part = await get(`/ipfs/${cid}`, { headers: { range: 'bytes=1048570-3242890' } })
+      expect(same(await bytesOf(part), bytes.subarray(1_048_570, 3_242_891))).toBe(true)
+    }
+    const by = verify === 'never' && TIER === 'packs' ? 'browser' : 'worker'
+    expect(served.map((each) => [each.by, each.verified])).toEqual(Array.from({ length: 4 }, () => [by, verify === 'always']))
   })
 
   it('have the media type that is declared, else that of a name, else of their first bytes', async () => {
@@ -401,6 +424,15 @@ describe('damage', () => {
     const whole = await get('bytes=0-')
     await expect(whole?.status === 206 ? whole.arrayBuffer() : Promise.reject(new Error('refused'))).rejects.toThrow()
   })
+
+  it('ends what is under way', async () => {
+    const cacheDir = freshName()
+    const storage = localStorageOf({ cacheDir })
+    const cid = await storage.store(randomBytes(36 * MIB), { mediaType: 'application/octet-stream' })
+    await flip(cacheDir, await leafOf(storage, cid, 30))
+    const { get } = serving({ storage })
+    await expect(bytesOf(await get(`/ipfs/${cid}`))).rejects.toThrow()
+  })
 })
 
 /** The CID of a file's leaf. */
@@ -439,6 +471,22 @@ describe('the network', () => {
     expect(await storage.listFiles()).toMatchObject([{ cid, state: 'whole' }])
     await clearGateway(gateway)
     expect((await get(`/ipfs/${cid}`, { headers: { 'cache-control': 'only-if-cached' } })).status).toBe(200)
+  })
+
+  it.for([6, 36])('repairs what is damaged here, of %i MiB', async (mebibytes) => {
+    const cacheDir = freshName()
+    const storage = await storageOf({
+      cacheDir,
+      config: { ipfs: { gateways: [gateway], delegatedRouters: [], retrieveTimeoutMs: 3000 } },
+    }).ready()
+    const bytes = randomBytes(mebibytes * MIB)
+    const cid = await storage.store(bytes, { mediaType: 'application/octet-stream' })
+    await upload(gateway, cacheDir)
+    const { get } = serving({ storage })
+    // So that what is remembered is of before.
+    expect(same(await bytesOf(await get(`/ipfs/${cid}`, { headers: { range: 'bytes=0-9' } })), bytes.subarray(0, 10))).toBe(true)
+    await flip(cacheDir, await leafOf(storage, cid, mebibytes - 2))
+    for (let turn = 0; turn < 3; turn++) expect(same(await bytesOf(await get(`/ipfs/${cid}`)), bytes)).toBe(true)
   })
 
   it('is not asked for what is neither here nor allowed', async () => {

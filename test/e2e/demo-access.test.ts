@@ -67,7 +67,7 @@ test('Tab reaches every action, and shows where it is', async () => {
     reached.push(focused.id)
     expect(focused.ring, `${focused.id} has a visible focus`).toBe(true)
   }
-  expect(reached).toEqual(['skip', 'persist', 'store-model', 'sentences', 'run-button', 'choose-files', 'choose-folder'])
+  expect(reached).toEqual(['skip', 'persist', 'store-model', 'sentences', 'run-button', 'store-media', 'choose-files', 'choose-folder'])
 })
 
 test('full, with everything opened, neither', async () => {
@@ -79,6 +79,10 @@ test('full, with everything opened, neither', async () => {
   await page.getByRole('button', { name: 'Open model.json' }).click()
   await page.getByRole('button', { name: `Open ${name}` }).click()
   await page.locator('.preview').nth(2).waitFor()
+  await page.getByRole('button', { name: 'Store pictures and a video' }).click()
+  await page.getByRole('button', { name: 'Fetch the model by its CID' }).click({ timeout: 60_000 })
+  await page.locator('#fetch-model-result .success').waitFor()
+  await expect.poll(() => page.locator('#origins > li').count()).toBeGreaterThan(12)
   await page.getByRole('button', { name: 'Compare the sentences' }).click()
   await page.getByRole('table').waitFor({ timeout: 90_000 })
   expect(await findingsEverywhere()).toEqual([])

@@ -4,6 +4,7 @@ import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'n
 import type { AddressInfo } from 'node:net'
 import { CID } from 'multiformats/cid'
 import type { TestProject } from 'vitest/node'
+import { downloadServer } from './download-server.ts'
 
 declare module 'vitest' {
   /** URLs are bases without a slash at the end. */
@@ -25,6 +26,10 @@ declare module 'vitest' {
     gatewayBlocks: string
     /** Answers the blocks of gatewayBlocks with one byte flipped. */
     gatewayCorrupt: string
+    /** Files that come as their URLs say: see download-server.ts. */
+    downloads: string
+    /** The same on another origin. */
+    downloadsElsewhere: string
   }
 }
 
@@ -61,6 +66,8 @@ export default async function setup(project: TestProject): Promise<() => Promise
   project.provide('gatewayHang', await start(() => undefined))
   project.provide('gatewayBlocks', await start(blockGateway(blocks, (block) => block)))
   project.provide('gatewayCorrupt', await start(blockGateway(blocks, flipFirstByte)))
+  project.provide('downloads', await start(downloadServer()))
+  project.provide('downloadsElsewhere', await start(downloadServer()))
   return async () => {
     await Promise.all(
       servers.map((server) => {

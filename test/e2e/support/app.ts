@@ -1,6 +1,6 @@
 // A page that has the library as `kit` and nothing else, served on one origin, so that tests can open real tabs of it.
 import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer } from 'node:http'
+import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
@@ -65,9 +65,13 @@ export async function startApp(...args: Parameters<typeof serveApp>): Promise<Ap
 /**
  * Bundles the library with Helia and serves it. /worker.js serves a storage whose options its name spells, /pack-worker.js writes packs; `scripts` are
  * more of them, by their names and paths; `builds` are other builds of the library, by their names, each with what makes it another. At /strict the page
- * is under a policy that lets no worker be made from text.
+ * is under a policy that lets no worker be made from text. What is none of it is answered by `otherwise`.
  */
-export async function serveApp(scripts: Record<string, string> = {}, builds: Record<string, Plugin> = {}): Promise<Served> {
+export async function serveApp(
+  scripts: Record<string, string> = {},
+  builds: Record<string, Plugin> = {},
+  otherwise?: RequestListener,
+): Promise<Served> {
   const kits = await Promise.all(
     Object.entries({ stdin: undefined, ...builds }).map(([name, plugin]) => buildKit(name, plugin === undefined ? [] : [plugin])),
   )
@@ -90,6 +94,7 @@ export async function serveApp(scripts: Record<string, string> = {}, builds: Rec
     const { pathname } = new URL(request.url ?? '/', 'http://localhost')
     const file = files.get(pathname)
     if (file === undefined && pathname !== '/' && pathname !== '/strict') {
+      if (otherwise !== undefined) return otherwise(request, response)
       response.writeHead(404).end()
       return
     }

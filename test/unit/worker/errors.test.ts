@@ -23,6 +23,7 @@ const EVERY: Error[] = [
   new errors.PinnedError('m', 'bafy', ['', 'me'], OPTIONS),
   new errors.QuotaError('m', { needed: 5, available: 3 }, OPTIONS),
   new errors.QuotaError('m'),
+  new errors.DownloadError('m', 'https://a.example/b', { status: 429, retryAfterMs: 1000 }),
   new errors.CarError('m', OPTIONS),
   new errors.ClosedError('m'),
   new errors.NotSupportedError('m'),

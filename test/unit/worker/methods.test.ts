@@ -3,7 +3,7 @@ import { CID } from 'multiformats/cid'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { InvalidCidError, InvalidOptionsError, InvalidPathError, NotSupportedError } from '../../../src/errors.ts'
 import type { ContentPath, ContentStorage } from '../../../src/types.ts'
-import { collect, connected, rejection } from './double.ts'
+import { collect, connected, rejection, type Methods } from './double.ts'
 
 const CID_TEXT = 'bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4'
 const WHEN = new Date(1_000_000)
@@ -66,6 +66,48 @@ describe('methods that pass values', () => {
     for (const [, call] of PLAIN) await call(client)
     const taking = Object.keys(got).filter((name) => got[name])
     expect(taking.sort()).toEqual(['blob', 'exportCar', 'gc', 'listDirectory', 'pin', 'retrieve', 'stat', 'stream', 'verify'])
+  })
+})
+
+describe('storeUrl and downloads', () => {
+  it('passes a URL as it is from here, and a Request taken apart', async () => {
+    const seen: unknown[] = []
+    const { client } = connected({
+      storeUrl: async (url: string | Request, options: unknown) => {
+        seen.push(typeof url === 'string' ? url : [url.url, url.headers.get('x-token'), url.credentials], withoutSignal(options))
+        return 'cid'
+      },
+    })
+    expect(await client.storeUrl(new URL('https://a.example/b#c'), { sha256: 'x', maxConnections: 2 })).toBe('cid')
+    const request = new Request('https://a.example/d', { headers: { 'x-token': 't' }, credentials: 'include' })
+    expect(await client.storeUrl(request, { filename: 'f' })).toBe('cid')
+    expect(seen).toEqual([
+      'https://a.example/b#c',
+      { sha256: 'x', maxConnections: 2 },
+      ['https://a.example/d', 't', 'include'],
+      { filename: 'f' },
+    ])
+  })
+
+  it('lists downloads that are gone on with and cancelled over there', async () => {
+    const info = { id: 'i', url: 'https://a.example/b', state: 'interrupted', bytes: 1, started: WHEN, modified: WHEN }
+    const asked: unknown[] = []
+    const { client } = connected({
+      listDownloads: async () => [info],
+      resumeDownload: async (id: string, options: { onProgress?: (progress: object) => void }) => {
+        asked.push(id)
+        options.onProgress?.({ bytes: 1, phase: 'download' })
+        return 'cid'
+      },
+      cancelDownload: async (id: string) => asked.push(id) > 0,
+    } as Methods)
+    const [download] = await client.downloads()
+    expect(download).toMatchObject(info)
+    const heard: unknown[] = []
+    expect(await download?.resume({ onProgress: (progress) => heard.push(progress) })).toBe('cid')
+    expect(await download?.cancel()).toBe(true)
+    expect(asked).toEqual(['i', 'i'])
+    expect(heard).toEqual([{ bytes: 1, phase: 'download' }])
   })
 })
 

@@ -1,0 +1,147 @@
+// A download in parts: several connections, each at a run of leaves that nobody else is at, each with a checkpoint every few leaves.
+import type { Core } from '../core.ts'
+import { follow } from '../network/abort.ts'
+import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES } from '../limits.ts'
+import { Break } from './patience.ts'
+import type { Claimed } from './record.ts'
+import type { Answer, Remote } from './remote.ts'
+import { Segment, type Leaf } from './segment.ts'
+
+const LEAVES_A_CHECKPOINT = DOWNLOAD_CHECKPOINT_BYTES / CHUNK_SIZE_BYTES
+const LEAVES_A_REQUEST = DOWNLOAD_REQUEST_BYTES / CHUNK_SIZE_BYTES
+
+export interface RangesInit {
+  core: Core
+  claimed: Claimed
+  remote: Remote
+  total: number
+  /** Those that are here; it completes them. */
+  leaves: (Leaf | undefined)[]
+  connections: number
+  /** One request at a time, for all that is missing behind it. */
+  isSimple: boolean
+  /** What the record is to say with the first checkpoint. */
+  facts: Partial<Claimed['resume']>
+  /** An answer that begins at the first byte, and where it ends. */
+  first?: { answer: Answer; to: number } | undefined
+  signal: AbortSignal
+  onLeaf: (bytes: number) => void
+  onCheckpoint: () => void
+  /** Whether what has come is of use after this error. */
+  isKept: (error: unknown) => boolean
+}
+
+/** Leaves from `from` to `to`. */
+interface Run {
+  from: number
+  to: number
+}
+
+export class Ranges {
+  readonly #init: RangesInit
+  /** That are here, or that somebody is at. */
+  readonly #taken: boolean[]
+  readonly #over = new AbortController()
+  #first: RangesInit['first']
+  #connections = 0
+
+  constructor(init: RangesInit) {
+    this.#init = init
+    this.#taken = init.leaves.map((leaf) => leaf !== undefined)
+    this.#first = init.first
+  }
+
+  /**
+   * Resolves when every leaf is on record. Rejects when nothing is under way any more: what has come by then is on record, unless it is of no use.
+   *
+   * @throws Restart, DownloadError, QuotaError, DatabaseError, the signal's reason
+   */
+  async complete(): Promise<void> {
+    const release = follow(this.#over, [this.#init.signal])
+    try {
+      const count = this.#init.isSimple ? 1 : this.#init.connections
+      const ends = await Promise.allSettled(Array.from({ length: count }, () => this.#connect()))
+      // The first of them ended the others.
+      if (ends.some(({ status }) => status === 'rejected')) throw this.#over.signal.reason
+    } finally {
+      release()
+      this.#first?.answer.stop()
+    }
+  }
+
+  async #connect(): Promise<void> {
+    this.#connections++
+    try {
+      for (let run = this.#next(); run !== undefined; run = this.#next()) {
+        if (!(await this.#fetch(run))) return
+      }
+    } catch (error) {
+      this.#over.abort(error)
+      throw error
+    } finally {
+      this.#connections--
+    }
+  }
+
+  /** The next leaves that nobody is at: fewer at a time towards the end, so that all connections end together. */
+  #next(): Run | undefined {
+    const from = this.#taken.indexOf(false)
+    if (from < 0) return undefined
+    const { connections, isSimple } = this.#init
+    const missing = this.#taken.reduce((sum, taken) => sum + (taken ? 0 : 1), 0)
+    const share = Math.ceil(missing / connections / 2 / LEAVES_A_CHECKPOINT) * LEAVES_A_CHECKPOINT
+    const atMost =
+      this.#first?.answer !== undefined && from === 0 ? Math.ceil(this.#first.to / CHUNK_SIZE_BYTES) : Math.min(share, LEAVES_A_REQUEST)
+    let to = from
+    while (to < this.#taken.length && this.#taken[to] === false && (isSimple || to - from < atMost)) this.#taken[to++] = true
+    return { from, to }
+  }
+
+  /** Answers false where the server wants fewer connections: others go on with what is missing. */
+  async #fetch({ from, to }: Run): Promise<boolean> {
+    const { core, remote, total, onLeaf } = this.#init
+    const { signal } = this.#over
+    const first = from === 0 ? this.#first?.answer : undefined
+    if (first !== undefined) this.#first = undefined
+    const end = Math.min(to * CHUNK_SIZE_BYTES, total)
+    const mayLeave = (): boolean => this.#connections > 1
+    let at = from * CHUNK_SIZE_BYTES
+    let segment: Segment | undefined
+    try {
+      for await (const piece of remote.pieces(at, end, { signal, first, mayLeave })) {
+        for (let offset = 0; offset < piece.byteLength;) {
+          if (segment === undefined) {
+            const bytes = Math.min(end - at, DOWNLOAD_CHECKPOINT_BYTES)
+            segment = await Segment.open(core, { first: at / CHUNK_SIZE_BYTES, bytes, total }, onLeaf)
+          }
+          const taken = await segment.write(piece, offset)
+          offset += taken
+          at += taken
+          if (!segment.isFull) continue
+          // Nothing is read meanwhile: what is not on record must be no more than this.
+          const full = segment
+          segment = undefined
+          await this.#commit(full)
+        }
+      }
+      return true
+    } catch (error) {
+      const isBusy = error instanceof Break
+      if (segment === undefined || !(isBusy || this.#init.isKept(error))) await segment?.drop()
+      // Where it can't be put on record, it is asked for again.
+      else await this.#commit(segment).catch(() => undefined)
+      if (!isBusy) throw error
+      for (let index = from; index < to; index++) this.#taken[index] = this.#init.leaves[index] !== undefined
+      return false
+    }
+  }
+
+  async #commit(segment: Segment): Promise<void> {
+    const { claimed, leaves, facts, onCheckpoint } = this.#init
+    const come = await segment.commit(claimed, facts)
+    come.forEach((leaf, index) => {
+      leaves[segment.first + index] = leaf
+    })
+    onCheckpoint()
+  }
+}

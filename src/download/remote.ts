@@ -1,0 +1,293 @@
+// The far end of a download: its first answer, and any part of it as pieces that come on in spite of breaks.
+import type { Validator } from '../catalog/schema.ts'
+import { DownloadError } from '../errors.ts'
+import { follow } from '../network/abort.ts'
+import { DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_STALL_MS } from '../limits.ts'
+import { isEncoded, isOf, lengthOf, rangeOf, retryAfterMs, validatorOf } from './answers.ts'
+import { Break, Patience, Restart, type Gain } from './patience.ts'
+import type { Target } from './target.ts'
+
+/** An answer whose body is still to come, and the end of its request. */
+export interface Answer {
+  response: Response
+  stop: () => void
+}
+
+/** What the first answer tells. */
+export interface Opened {
+  /** Its body begins at the first byte; `to` bytes of it, all that there are where that is not known. */
+  answer: Answer
+  to: number | undefined
+  /** Parts can be asked for, of something that stays the same. */
+  ranges: boolean
+  /** Every answer says which part it is; else one request at a time is asked for the rest. */
+  says: boolean
+  total?: number
+  validator?: Validator
+  mediaType?: string
+}
+
+/** Status codes that may be another one soon. */
+const PASSING = new Set([408, 425, 429, 500, 502, 503, 504])
+
+export class Remote {
+  readonly #target: Target
+  readonly #gain: Gain
+  /** Asks only where the content is the same. Elsewhere it needs a preflight, and its answer is looked at instead. */
+  #usesIfRange: boolean
+  validator: Validator | undefined
+
+  constructor(target: Target, gain: Gain, validator: Validator | undefined) {
+    this.#target = target
+    this.#gain = gain
+    this.#usesIfRange = target.isSameOrigin
+    this.validator = validator
+  }
+
+  /**
+   * Asks for the first part, by which the server tells what it can. `whole`: for everything at once, from a server whose parts make no sense.
+   *
+   * @throws DownloadError
+   */
+  async open({ whole, signal }: { whole: boolean; signal: AbortSignal }): Promise<Opened> {
+    const patience = new Patience(this.#target.url, this.#gain)
+    for (let unreached = 0; ;) {
+      // Some can't be asked for parts at all: they refuse the preflight that a browser may make of it, or encode what must not be.
+      const plain = whole || unreached % 3 === 2
+      try {
+        return (plain ? undefined : await this.#openPart(signal)) ?? (await this.#openWhole(signal))
+      } catch (error) {
+        if (!(error instanceof Break)) throw error
+        if (error.status === undefined) unreached++
+        if (error.status === undefined && plain) await this.#explain(error, signal)
+        await patience.wait(error, signal)
+      }
+    }
+  }
+
+  /** undefined where it must be asked as a whole. */
+  async #openPart(signal: AbortSignal): Promise<Opened | undefined> {
+    const asked = DOWNLOAD_CHECKPOINT_BYTES
+    const answer = await this.#ask({ range: `bytes=0-${asked - 1}` }, signal, [200, 206, 416])
+    const { response, stop } = answer
+    const { headers } = response
+    if (response.status === 200) return this.#wholeOf(answer)
+    const range = response.status === 206 && !isEncoded(headers) ? rangeOf(headers) : undefined
+    const length = lengthOf(headers)
+    // 416: nothing is there, or it knows of no such thing.
+    if (range === undefined || (range !== null && (range.from !== 0 || range.total === undefined))) {
+      stop()
+      return undefined
+    }
+    // Hidden from this origin: what is shorter than what was asked for is all there is.
+    const total = range?.total ?? (length !== undefined && length < asked ? length : undefined)
+    if (total !== undefined) {
+      const to = Math.min(total, range?.to ?? total)
+      const isRight = to === Math.min(asked, total) && (length === undefined || length === to)
+      if (isRight) return { ...this.#facts(response), answer, to, total, ranges: true, says: range !== null }
+    }
+    stop()
+    return range === null && length === asked ? this.#openRest(signal) : undefined
+  }
+
+  /** Everything, but as a part, whose length then is that of the content: a plain answer may be encoded on its way. */
+  async #openRest(signal: AbortSignal): Promise<Opened | undefined> {
+    const answer = await this.#ask({ range: 'bytes=0-' }, signal, [200, 206])
+    const total = lengthOf(answer.response.headers)
+    if (answer.response.status === 206 && total !== undefined) {
+      return { ...this.#facts(answer.response), answer, to: total, total, ranges: true, says: false }
+    }
+    answer.stop()
+    return undefined
+  }
+
+  async #openWhole(signal: AbortSignal): Promise<Opened> {
+    return this.#wholeOf(await this.#ask({}, signal, [200]))
+  }
+
+  #wholeOf(answer: Answer): Opened {
+    const { headers, type } = answer.response
+    const length = type === 'basic' && !isEncoded(headers) ? lengthOf(headers) : undefined
+    return {
+      ...this.#facts(answer.response),
+      answer,
+      to: length,
+      ranges: false,
+      says: true,
+      ...(length === undefined ? {} : { total: length }),
+    }
+  }
+
+  #facts({ headers }: Response): Pick<Opened, 'validator' | 'mediaType'> {
+    const [validator, mediaType] = [validatorOf(headers), headers.get('content-type')]
+    return { ...(validator === undefined ? {} : { validator }), ...(mediaType === null ? {} : { mediaType }) }
+  }
+
+  /**
+   * The bytes from `from` to `to`, in pieces, asked for again from where they were when they break off. `first` is an answer that begins there and
+   * may be for less. `mayLeave`: whether somebody else goes on where the server wants less asked of it.
+   *
+   * @throws Restart where the content changed, or parts make no sense
+   * @throws Break where the server wants less asked of it, and somebody else goes on
+   */
+  async *pieces(
+    from: number,
+    to: number,
+    options: { signal: AbortSignal; first?: Answer | undefined; mayLeave?: () => boolean },
+  ): AsyncGenerator<Uint8Array, void, undefined> {
+    const { signal, mayLeave } = options
+    const patience = new Patience(this.#target.url, this.#gain)
+    let answer = options.first
+    for (let at = from; at < to;) {
+      try {
+        answer ??= await this.#part(at, to, signal)
+        for await (const piece of bodyOf(answer, signal)) {
+          if (piece.byteLength > to - at) throw new Restart('a part was longer than was asked for', { whole: true })
+          at += piece.byteLength
+          this.#gain.bytes += piece.byteLength
+          yield piece
+        }
+        // Read to its end even so: a connection whose answer was left unread is of no more use.
+        if (at < to) throw new Break(`the answer ended after byte ${at} of ${to}`)
+      } catch (error) {
+        if (!(error instanceof Break)) throw error
+        if (at === to) return
+        if (error.isBusy && mayLeave?.() === true) throw error
+        await patience.wait(error, signal)
+      } finally {
+        answer?.stop()
+        answer = undefined
+      }
+    }
+  }
+
+  /** All of an answer that is no part: where it breaks off, everything is to be asked for anew. */
+  async *whole({ answer, to }: Opened, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+    let at = 0
+    try {
+      for await (const piece of bodyOf(answer, signal)) {
+        at += piece.byteLength
+        this.#gain.bytes += piece.byteLength
+        yield piece
+      }
+      if (to !== undefined && at !== to) throw new Break(`the answer had ${at} bytes where it said ${to}`)
+    } catch (error) {
+      throw error instanceof Break ? new Restart(error.message, { whole: false }, { cause: error }) : error
+    } finally {
+      answer.stop()
+    }
+  }
+
+  async #part(from: number, to: number, signal: AbortSignal): Promise<Answer> {
+    const { validator } = this
+    const condition = validator === undefined || !this.#usesIfRange ? undefined : (validator.etag ?? validator.lastModified)
+    const ranged = { range: `bytes=${from}-${to - 1}`, ...(condition === undefined ? {} : { 'if-range': condition }) }
+    const answer = await this.#ask(ranged, signal, [200, 206, 412, 416]).catch((error: unknown) => {
+      // Redirected to another origin it may need a preflight that the server refuses.
+      if (error instanceof Break && error.status === undefined) this.#usesIfRange = false
+      throw error
+    })
+    const { response, stop } = answer
+    const wrong = wrongOf(response, from, to, validator, condition !== undefined)
+    if (wrong === undefined) return answer
+    stop()
+    throw wrong
+  }
+
+  /** @throws DownloadError for an answer that will stay so, Break for any other that is not wanted or does not come */
+  async #ask(headers: Record<string, string>, signal: AbortSignal, wanted: readonly number[]): Promise<Answer> {
+    const { url } = this.#target
+    const request = new AbortController()
+    const release = follow(request, [signal])
+    const stop = (): void => {
+      release()
+      request.abort()
+    }
+    try {
+      const response = await inTime(this.#target.request(headers, request.signal), signal)
+      const { status } = response
+      if (wanted.includes(status)) return { response, stop }
+      const after = retryAfterMs(response.headers, Date.now())
+      if (PASSING.has(status)) throw new Break(`it answered ${status}`, { status, retryAfterMs: after })
+      throw new DownloadError(`${url} answered ${status}${advice(status)}`, url, { status })
+    } catch (error) {
+      stop()
+      signal.throwIfAborted()
+      if (error instanceof Break || error instanceof DownloadError) throw error
+      throw new Break('it could not be reached', {}, { cause: error })
+    }
+  }
+
+  /** A browser does not say why it got no answer; where the server gives one that may not be seen, that is it. */
+  async #explain(cause: Break, signal: AbortSignal): Promise<void> {
+    const { url, isSameOrigin } = this.#target
+    if (isSameOrigin || (globalThis as { location?: object }).location === undefined || !(await this.#target.answers(signal))) return
+    throw new DownloadError(
+      `${url} is of another origin and does not let this one see it: let its server send Access-Control-Allow-Origin, or serve it from here`,
+      url,
+      {},
+      { cause },
+    )
+  }
+}
+
+/** Why an answer is not the part that was asked for; undefined where it is. */
+function wrongOf(
+  { status, headers }: Response,
+  from: number,
+  to: number,
+  validator: Validator | undefined,
+  wasConditional: boolean,
+): Restart | undefined {
+  const isSame = validator === undefined ? undefined : isOf(headers, validator)
+  const changed = new Restart('it changed while it was downloaded', { whole: false })
+  if (isSame === false || status === 412 || status === 416) return changed
+  if (status === 200) return isSame === true ? new Restart('it answers no parts any more', { whole: true }) : changed
+  const [range, length] = [rangeOf(headers), lengthOf(headers)]
+  // A part may be shorter than was asked for, and says so.
+  const isRight =
+    range === null ? length === to - from : range?.from === from && range.to <= to && (length ?? range.to - from) === range.to - from
+  if (!isRight || isEncoded(headers)) return new Restart('it answers parts that were not asked for', { whole: true })
+  if (validator !== undefined && !wasConditional && isSame !== true)
+    return new Restart('it does not say whether it is the same', { whole: true })
+  return undefined
+}
+
+/** Pieces of a body. @throws Break where it ends early or stalls */
+async function* bodyOf({ response }: Answer, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
+  const reader = response.body?.getReader()
+  if (reader === undefined) return
+  try {
+    for (;;) {
+      const result = await inTime(reader.read(), signal).catch((cause: unknown) => {
+        signal.throwIfAborted()
+        throw cause instanceof Break ? cause : new Break('the connection broke off', {}, { cause })
+      })
+      if (result.done) return
+      yield result.value
+    }
+  } finally {
+    // What fails here has failed before.
+    reader.cancel().catch(() => undefined)
+  }
+}
+
+/** @throws Break where it takes too long, the signal's reason as soon as it aborts */
+function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error)
+    const timer = setTimeout(() => reject(new Break(`nothing came for ${DOWNLOAD_STALL_MS} ms`)), DOWNLOAD_STALL_MS)
+    if (signal.aborted) abort()
+    else signal.addEventListener('abort', abort)
+    work.then(resolve, reject).finally(() => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', abort)
+    })
+  })
+}
+
+function advice(status: number): string {
+  if (status === 401 || status === 403) return ': pass a Request with the headers or credentials that it wants'
+  if (status === 404 || status === 410) return ': it is not there, so look whether the URL is right'
+  return ': a download needs 200 or 206'
+}

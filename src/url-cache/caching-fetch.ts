@@ -1,0 +1,393 @@
+// fetch() that keeps what it fetches by rules: the first answer goes to the caller and into the store at once, later ones come from the store.
+import { CID } from 'multiformats/cid'
+import { isEncoded, lengthOf, validatorOf } from '../download/answers.ts'
+import { createSha256 } from '../download/sha256.ts'
+import type { Validator } from '../catalog/schema.ts'
+import { IntegrityError, InvalidOptionsError } from '../errors.ts'
+import { openFile } from '../files/read.ts'
+import { MissingBlockError } from '../blocks/blocks.ts'
+import { exists } from '../inspect.ts'
+import { HITS_FLUSH_MS } from '../limits.ts'
+import type { Operation } from '../operation.ts'
+import { respondWithSpan } from '../service-worker/file.ts'
+import { isMatched } from '../service-worker/headers.ts'
+import { Memory } from '../service-worker/memory.ts'
+import { UNKNOWN_TYPE } from '../service-worker/media-type.ts'
+import { BaseStorage } from '../storage.ts'
+import { storeFile, type StoredFacts } from '../store.ts'
+import type { Bytes } from '../types.ts'
+import { sha256OfHeaders, sha256OfHub } from './huggingface.ts'
+import { endUrl, findUrl, listUrls, noteUrls, type UrlEntry } from './records.ts'
+import { resolveRules, withoutFragment, type FetchRule, type ResolvedRule } from './rules.ts'
+import { split } from './split.ts'
+
+/** What is kept of a URL. */
+export interface CachedUrl {
+  url: string
+  cid: string
+  /** Bytes of content. */
+  size: number
+  mediaType?: string
+  sha256?: string
+  /** When it was last known to be what the server has. */
+  checked: Date
+  /** How often it was answered from the store. */
+  hits: number
+  etag?: string
+  lastModified?: string
+}
+
+/** As fetch(), for what the rules are about out of the store. */
+export interface CachingFetch {
+  (input: RequestInfo | URL, init?: RequestInit): Promise<Response>
+  /** What is kept, by URL. */
+  urls(): Promise<CachedUrl[]>
+  /** Lets go of what is kept of a URL. false where nothing was. */
+  forget(url: string | URL): Promise<boolean>
+}
+
+export interface CreateFetchOptions {
+  /** What asks the network. @default globalThis.fetch */
+  fetch?: typeof fetch
+  /** Called with each answer: where it comes from. */
+  onServed?: (served: ServedUrl) => void
+}
+
+export interface ServedUrl {
+  url: string
+  from: 'store' | 'network'
+  status: number
+  /** Of what comes from the store. */
+  cid?: string
+  bytes?: number
+}
+
+type Tell = ((served: ServedUrl) => void) | undefined
+
+/**
+ * Makes a fetch() that keeps answers under their CIDs by rules, so that they are there offline, checked each time, and once whatever their URLs. What no
+ * rule is about, answers without CORS (opaque ones) and methods other than GET and HEAD go to the network as they are. Nothing is kept of an answer that is
+ * not 200, ends early, is a page of HTML where the URL names another kind of file, or is not what the rule demands.
+ *
+ * @example
+ * const caching = createFetch(storage, [{ match: /\.onnx$/, pin: true, revalidate: 'never' }])
+ * env.fetch = caching // as transformers.js has it
+ *
+ * @throws InvalidOptionsError
+ */
+export function createFetch(storage: BaseStorage, rules: readonly FetchRule[], options: CreateFetchOptions = {}): CachingFetch {
+  if (!(storage instanceof BaseStorage)) {
+    throw new InvalidOptionsError(
+      'createFetch() takes an IPFSKitStorage: in a page whose storage runs in a worker, call it in that worker',
+      'storage',
+    )
+  }
+  const cache = new UrlCache(() => Promise.resolve(storage), resolveRules(rules), options.fetch)
+  const caching = (input: RequestInfo | URL, init?: RequestInit): Promise<Response> =>
+    cache.fetch(new Request(input, init), options.onServed)
+  return Object.assign(caching, { urls: () => cache.urls(), forget: (url: string | URL) => cache.forget(String(url)) })
+}
+
+export class UrlCache {
+  readonly #open: () => Promise<BaseStorage>
+  readonly #rules: readonly ResolvedRule[]
+  readonly #fetch: typeof fetch | undefined
+  readonly #memory = new Memory()
+  /** URLs that are on their way into the store. */
+  readonly #coming = new Set<string>()
+  readonly #notes = new Map<string, { url: string; cid: string; hits: number; checked?: number | undefined }>()
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  constructor(open: () => Promise<BaseStorage>, rules: readonly ResolvedRule[], fetched?: typeof fetch) {
+    this.#open = open
+    this.#rules = rules
+    this.#fetch = fetched
+  }
+
+  /** Whether a rule is about it. Known at once, as a fetch event needs it. */
+  ruleOf(request: Request): ResolvedRule | undefined {
+    if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^https?:/.test(request.url)) return undefined
+    return this.#rules.find((rule) => rule.matches(request))
+  }
+
+  async fetch(request: Request, tell?: Tell): Promise<Response> {
+    const rule = this.ruleOf(request)
+    if (rule === undefined || request.cache === 'no-store') return this.#network(request, tell)
+    const url = withoutFragment(request.url)
+    const kept = request.cache === 'reload' ? undefined : await this.#find(request, url)
+    if (kept !== undefined && (await this.#isCurrent(request, rule, kept))) {
+      const answer = await this.#answer(request, kept, tell)
+      if (answer !== undefined) return answer
+    }
+    if (request.cache === 'only-if-cached') return new Response(null, { status: 504, statusText: 'Not kept' })
+    if (request.method === 'HEAD' || request.headers.has('range') || this.#coming.has(url)) return this.#network(request, tell)
+    return this.#keep(request, rule, url, tell)
+  }
+
+  async urls(): Promise<CachedUrl[]> {
+    await this.#flush()
+    return this.#operate(undefined, async ({ core }) => {
+      const entries = await listUrls(core)
+      return entries.map(({ filename, cid, size, mediaType, sha256, source }) => ({
+        url: filename,
+        cid,
+        size,
+        checked: new Date(source.checked),
+        hits: source.hits,
+        ...source.validator,
+        ...(mediaType === undefined ? {} : { mediaType }),
+        ...(sha256 === undefined ? {} : { sha256 }),
+      }))
+    })
+  }
+
+  async forget(given: string): Promise<boolean> {
+    const url = withoutFragment(new URL(given, globalThis.location?.href).href)
+    return this.#operate(undefined, (operation) => endUrl(operation, url, this.#holderOf(url)), 'write')
+  }
+
+  /** What is kept of it whole, unless the storage can't be read: then there is the network. */
+  async #find(request: Request, url: string): Promise<UrlEntry | undefined> {
+    try {
+      return await this.#operate(request.signal, async (operation) => {
+        const entry = await findUrl(operation.core, url)
+        return entry !== undefined && (await exists(operation, entry.cid)) ? entry : undefined
+      })
+    } catch {
+      request.signal.throwIfAborted()
+      return undefined
+    }
+  }
+
+  /** Whether it may be answered as it is: new enough, or the server has nothing newer, or can't be asked. */
+  async #isCurrent(request: Request, { maxAgeMs }: ResolvedRule, { filename: url, cid, source }: UrlEntry): Promise<boolean> {
+    if (request.cache === 'force-cache' || request.cache === 'only-if-cached') return true
+    const isDue = request.cache === 'no-cache' || Date.now() - source.checked >= maxAgeMs
+    if (!isDue || !isOnline()) return true
+    let response: Response
+    try {
+      const asked = new Request(url, { method: 'HEAD', credentials: request.credentials, cache: 'no-store', signal: request.signal })
+      response = await this.#ask(asked)
+    } catch {
+      request.signal.throwIfAborted()
+      return true
+    }
+    if (response.status === 404 || response.status === 410) return false
+    if (!response.ok) return true
+    if (!isSame(source.validator, validatorOf(response.headers))) return false
+    this.#note(url, cid, 0, Date.now())
+    return true
+  }
+
+  /** undefined where it is not to be read. */
+  async #answer(request: Request, entry: UrlEntry, tell: Tell): Promise<Response | undefined> {
+    const { filename: url, cid, mediaType, source } = entry
+    const root = CID.parse(cid)
+    try {
+      return await (
+        await this.#open()
+      ).operate(request.signal, async (operation, end) => {
+        const content = operation.content(root, { localOnly: true })
+        const file = await openFile(content, root, { signal: operation.signal, cache: operation.core.layouts })
+        operation.touch(root)
+        const headers = new Headers({
+          'Accept-Ranges': 'bytes',
+          'Content-Type': mediaType ?? UNKNOWN_TYPE,
+          ETag: source.validator?.etag ?? `"${cid}"`,
+          'X-Ipfs-Path': `/ipfs/${cid}`,
+          'X-Ipfs-Roots': cid,
+        })
+        if (source.validator?.lastModified !== undefined) headers.set('Last-Modified', source.validator.lastModified)
+        const keep = (): Promise<void> => content.keep(root, [], false)
+        const reading = {
+          operation,
+          content,
+          file,
+          memory: this.#memory.of(root, operation.core.catalog.id),
+          verify: 'once',
+          keep,
+        } as const
+        const isKnown = isMatched(request.headers.get('if-none-match'), headers.get('etag') ?? '')
+        const made = isKnown
+          ? { response: new Response(null, { status: 304, headers }) }
+          : await respondWithSpan(request, reading, headers, end)
+        if (made.body?.isOpen !== true) end()
+        this.#note(url, cid, 1)
+        const { status } = made.response
+        tell?.({ url, from: 'store', status, cid, bytes: Number(headers.get('content-length') ?? 0) })
+        return named(made.response, url)
+      })
+    } catch (error) {
+      request.signal.throwIfAborted()
+      // It is fetched anew, which heals it.
+      if (error instanceof MissingBlockError || error instanceof IntegrityError) return undefined
+      throw error
+    }
+  }
+
+  async #keep(request: Request, rule: ResolvedRule, url: string, tell: Tell): Promise<Response> {
+    const { signal } = request
+    const response = await this.#network(request, tell)
+    if (!isKeepable(response, url)) return response
+    const { headers } = response
+    const { body } = response
+    const length = isEncoded(headers) ? undefined : lengthOf(headers)
+    if (rule.size !== undefined && length !== undefined && length !== rule.size) {
+      await body?.cancel()
+      throw wrong(url, 'size', String(length), String(rule.size))
+    }
+    if (body === null) return response
+    this.#coming.add(url)
+    let kept: Promise<void> = Promise.resolve()
+    const { own, copy } = split(body, () => kept)
+    kept = this.#operate(signal, (operation) => this.#store(operation, { url, rule, response, length, copy }), 'write')
+      .catch((error: unknown) => {
+        // What was demanded is not what came: whoever reads it must know. That it could not be kept, must not.
+        if (error instanceof IntegrityError) throw error
+      })
+      .finally(() => this.#coming.delete(url))
+    kept.catch(() => undefined)
+    const passed = new Headers(headers)
+    if (isEncoded(headers)) for (const name of ['content-encoding', 'content-length']) passed.delete(name)
+    return named(new Response(own, { status: response.status, statusText: response.statusText, headers: passed }), response.url || url)
+  }
+
+  async #store(
+    operation: Operation,
+    {
+      url,
+      rule,
+      response,
+      length,
+      copy,
+    }: { url: string; rule: ResolvedRule; response: Response; length: number | undefined; copy: AsyncIterable<Bytes> },
+  ): Promise<void> {
+    const { signal } = operation
+    const { headers } = response
+    const demanded =
+      rule.sha256 === 'huggingface'
+        ? sha256OfHub(url, (input, init) => this.#ask(new Request(input, init)), signal).then((known) => known ?? sha256OfHeaders(headers))
+        : Promise.resolve(rule.sha256)
+    demanded.catch(() => undefined)
+    const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
+    const source = hasher === undefined ? copy : hashed(copy, (piece) => hasher.update(piece))
+    const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
+    const validator = validatorOf(headers)
+    try {
+      const cid = await storeFile(
+        operation,
+        source,
+        {
+          filename: url,
+          ...(rule.pin === true ? { pin: true, holder: rule.holder ?? url } : {}),
+          ...(mediaType === undefined ? {} : { mediaType }),
+        },
+        async (stored): Promise<StoredFacts> => {
+          const sha256 = await hasher?.hex()
+          const expected = await demanded
+          // A body that ends early is an error of the network in most browsers.
+          if (length !== undefined && stored.size !== length) throw wrong(url, 'size', String(stored.size), String(length))
+          if (rule.size !== undefined && stored.size !== rule.size) throw wrong(url, 'size', String(stored.size), String(rule.size))
+          if (expected !== undefined && sha256 !== expected) throw wrong(url, 'SHA-256', sha256 ?? 'unknown', expected)
+          if (rule.cid !== undefined && stored.cid !== rule.cid) throw wrong(url, 'CID', stored.cid, rule.cid)
+          return {
+            ...(sha256 === undefined ? {} : { sha256 }),
+            source: { checked: Date.now(), hits: 0, ...(validator === undefined ? {} : { validator }) },
+          }
+        },
+      )
+      await endUrl(operation, url, rule.holder ?? url, cid)
+    } finally {
+      hasher?.end()
+    }
+  }
+
+  async #network(request: Request, tell: Tell): Promise<Response> {
+    const response = await this.#ask(request)
+    tell?.({ url: request.url, from: 'network', status: response.status })
+    return response
+  }
+
+  #ask(request: Request): Promise<Response> {
+    return (this.#fetch ?? globalThis.fetch)(request)
+  }
+
+  #holderOf(url: string): string {
+    return this.#rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
+  }
+
+  async #operate<T>(
+    signal: AbortSignal | undefined,
+    work: (operation: Operation) => Promise<T>,
+    kind: 'read' | 'write' = 'read',
+  ): Promise<T> {
+    const storage = await this.#open()
+    return storage.operate(
+      signal,
+      async (operation, end) => {
+        const answer = await work(operation)
+        end()
+        return answer
+      },
+      kind,
+    )
+  }
+
+  /** Gathered, so that reading does not mean writing. */
+  #note(url: string, cid: string, hits: number, checked?: number): void {
+    const before = this.#notes.get(url)
+    const same = before?.cid === cid ? before : undefined
+    this.#notes.set(url, { url, cid, hits: (same?.hits ?? 0) + hits, checked: checked ?? same?.checked })
+    this.#timer ??= setTimeout(() => {
+      void this.#flush().catch(() => undefined)
+    }, HITS_FLUSH_MS)
+  }
+
+  async #flush(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const notes = [...this.#notes.values()]
+    this.#notes.clear()
+    if (notes.length > 0) await this.#operate(undefined, ({ core }) => noteUrls(core, notes), 'write')
+  }
+}
+
+/** Where nobody can tell, it is tried. */
+function isOnline(): boolean {
+  return (globalThis.navigator as Navigator | undefined)?.onLine ?? true
+}
+
+/** A page of a server that has something else at this URL than what it names: logins, errors and redirects of proxies come as 200. */
+const HTML_NAMES = /\.(?:html?|xhtml|php|aspx?|jsp)$/i
+
+function isKeepable({ status, type, headers }: Response, url: string): boolean {
+  if (status !== 200 || type === 'opaque' || type === 'opaqueredirect' || type === 'error') return false
+  const name = new URL(url).pathname.split('/').at(-1) ?? ''
+  const isPage = /^(?:text\/html|application\/xhtml\+xml)\b/i.test(headers.get('content-type') ?? '')
+  return !isPage || !/\.[a-z0-9_-]{1,16}$/i.test(name) || HTML_NAMES.test(name)
+}
+
+function isSame(kept: Validator | undefined, now: Validator | undefined): boolean {
+  if (kept === undefined || now === undefined) return false
+  return kept.etag === now.etag && kept.lastModified === now.lastModified
+}
+
+async function* hashed(
+  pieces: AsyncIterable<Bytes>,
+  update: (piece: Bytes) => Promise<void> | void,
+): AsyncGenerator<Bytes, void, undefined> {
+  for await (const piece of pieces) {
+    await update(piece)
+    yield piece
+  }
+}
+
+function wrong(url: string, what: string, is: string, expected: string): IntegrityError {
+  return new IntegrityError(`${url} answered content of ${what} ${is}, where ${expected} is demanded: it was not kept`, '')
+}
+
+/** A Response that was made bears no URL, which some loaders ask for. */
+function named(response: Response, url: string): Response {
+  Object.defineProperty(response, 'url', { value: url })
+  return response
+}

@@ -1,0 +1,44 @@
+// What the Hub knows of a file before it is downloaded: the SHA-256 of those in Git LFS. https://huggingface.co/docs/hub/api
+import { withoutFragment } from './rules.ts'
+
+/** `https://<host>/[<kind>s/]<repository>/resolve/<revision>/<path>`; a mirror may lie at a path of its own. */
+const RESOLVE = /^(?<base>.*?)\/(?:(?<kind>datasets|spaces)\/)?(?<repository>[\w.-]+\/[\w.-]+)\/resolve\/(?<revision>[^/]+)\/(?<path>.+)$/
+
+interface PathInfo {
+  path?: unknown
+  lfs?: { oid?: unknown }
+}
+
+/** In hex. undefined where the URL is none of the Hub's, or it can't be asked, or the file is not in LFS. */
+export async function sha256OfHub(url: string, fetched: typeof fetch, signal: AbortSignal | undefined): Promise<string | undefined> {
+  const { origin, pathname } = new URL(withoutFragment(url))
+  const parts = RESOLVE.exec(pathname)?.groups
+  if (parts === undefined) return undefined
+  const { base = '', kind = 'models', repository = '', revision = '' } = parts
+  const path = decodeURIComponent(parts['path'] ?? '')
+  try {
+    // A form, which needs no leave of the server beforehand.
+    const response = await fetched(`${origin}${base}/api/${kind}/${repository}/paths-info/${revision}`, {
+      method: 'POST',
+      body: new URLSearchParams({ paths: path }),
+      ...(signal === undefined ? {} : { signal }),
+    })
+    if (!response.ok) return undefined
+    const infos = (await response.json()) as PathInfo[]
+    const oid = infos.find((info) => info.path === path)?.lfs?.oid
+    return typeof oid === 'string' && isSha256(oid) ? oid.toLowerCase() : undefined
+  } catch {
+    signal?.throwIfAborted()
+    return undefined
+  }
+}
+
+/** As some servers of the Hub's files say it of themselves. */
+export function sha256OfHeaders(headers: Headers): string | undefined {
+  const tag = headers.get('x-linked-etag')?.replaceAll('"', '')
+  return tag !== undefined && isSha256(tag) ? tag.toLowerCase() : undefined
+}
+
+function isSha256(text: string): boolean {
+  return /^[0-9a-f]{64}$/i.test(text)
+}

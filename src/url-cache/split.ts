@@ -1,0 +1,89 @@
+// One body for two: whoever asked for it, and the store, which takes each piece first, since its reader may write into it or transfer it.
+import type { Bytes } from '../types.ts'
+
+export interface Split {
+  /** For whoever asked. It ends when `settled` has, and with its error. Cancelling it ends the other one too. */
+  own: ReadableStream<Bytes>
+  /** For the store. */
+  copy: AsyncIterable<Bytes>
+}
+
+/** Read at the pace of `own`. `settled` is what `copy` comes to. */
+export function split(body: ReadableStream<Bytes>, settled: () => Promise<void>): Split {
+  const reader = body.getReader()
+  const channel = new Channel()
+  const own = new ReadableStream<Bytes>({
+    async pull(controller) {
+      let piece: Bytes | undefined
+      try {
+        piece = (await reader.read()).value
+      } catch (error) {
+        channel.end(error)
+        throw error
+      }
+      if (piece !== undefined) {
+        await channel.give(piece)
+        controller.enqueue(piece)
+        return
+      }
+      channel.end()
+      await settled()
+      controller.close()
+    },
+    async cancel(reason) {
+      channel.end(reason ?? new DOMException('the body was cancelled', 'AbortError'))
+      await reader.cancel(reason)
+    },
+  })
+  return { own, copy: channel }
+}
+
+/** Hands over one piece at a time: a giver waits until the taker is done with it, or has left. */
+class Channel implements AsyncIterable<Bytes> {
+  #piece: Bytes | undefined
+  #error: unknown
+  #state: 'open' | 'ended' | 'left' = 'open'
+  #wakeTaker: () => void = () => undefined
+  #wakeGiver: () => void = () => undefined
+
+  async give(piece: Bytes): Promise<void> {
+    if (this.#state !== 'open') return
+    const taken = new Promise<void>((resolve) => {
+      this.#wakeGiver = resolve
+    })
+    this.#piece = piece
+    this.#wakeTaker()
+    await taken
+  }
+
+  /** With an error: the taker gets it. */
+  end(error?: unknown): void {
+    if (this.#state !== 'open') return
+    this.#state = 'ended'
+    this.#error = error
+    this.#wakeTaker()
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Bytes, void, undefined> {
+    try {
+      for (;;) {
+        if (this.#piece !== undefined) {
+          yield this.#piece
+          this.#piece = undefined
+          this.#wakeGiver()
+          continue
+        }
+        if (this.#state !== 'open') {
+          if (this.#error !== undefined) throw this.#error as Error
+          return
+        }
+        await new Promise<void>((resolve) => {
+          this.#wakeTaker = resolve
+        })
+      }
+    } finally {
+      this.#state = 'left'
+      this.#wakeGiver()
+    }
+  }
+}

@@ -1,0 +1,260 @@
+// createFetch(): what URLs answer goes to the caller and into the store at once, later comes from the store, and nothing wrong is kept.
+import { afterEach, describe, expect, it } from 'vitest'
+import type { IPFSKitStorage } from '../../src/index.ts'
+import { createFetch, type CachingFetch, type CreateFetchOptions, type FetchRule } from '../../src/url-cache/index.ts'
+import { changedBytes, MIB, remote, sha256Of, type Remote } from './support/downloads.ts'
+import { closeAll, countAll, localStorageOf, NOTHING, same } from './support/stores.ts'
+
+afterEach(closeAll)
+
+interface Cache {
+  storage: IPFSKitStorage
+  caching: CachingFetch
+  from: ('store' | 'network')[]
+}
+
+function cacheOf(rule: Partial<FetchRule> = {}, options: CreateFetchOptions = {}, storage = localStorageOf()): Cache {
+  const from: Cache['from'] = []
+  const caching = createFetch(storage, [{ match: /^http:/, revalidate: 'never', ...rule }], {
+    onServed: (served) => void from.push(served.from),
+    ...options,
+  })
+  return { storage, caching, from }
+}
+
+async function bytesOf(response: Response | Promise<Response>): Promise<Uint8Array> {
+  return new Uint8Array(await (await response).arrayBuffer())
+}
+
+/** Reads a body to its end. What goes wrong there, arrayBuffer() hides behind an error of its own. */
+async function drain(response: Promise<Response>): Promise<void> {
+  const reader = (await response).body?.getReader()
+  while ((await reader?.read())?.done === false);
+}
+
+async function nothingIsLeft(storage: IPFSKitStorage): Promise<void> {
+  expect(await storage.listFiles()).toEqual([])
+  await storage.gc()
+  expect(await countAll((await storage.getBackendStatus()).cacheDir)).toEqual(NOTHING)
+}
+
+/** Another name of what a remote serves. */
+function called({ url }: Remote, name: string): string {
+  return url.replace('?', `/${name}?`)
+}
+
+describe('what is fetched', () => {
+  it('goes to the caller and into the store, and comes from there the next time', async () => {
+    const file = remote(9 * MIB + 7, { type: 'model/x' })
+    const { storage, caching, from } = cacheOf()
+    const first = await caching(file.url)
+    expect([first.status, first.url, first.headers.get('content-type')]).toEqual([200, file.url, 'model/x'])
+    expect(same(await bytesOf(first), file.bytes)).toBe(true)
+    expect(await storage.listFiles()).toMatchObject([{ filename: file.url, mediaType: 'model/x', size: file.bytes.length, state: 'whole' }])
+    const second = await caching(file.url)
+    expect(same(await bytesOf(second), file.bytes)).toBe(true)
+    expect([second.status, second.url, second.headers.get('content-type')]).toEqual([200, file.url, 'model/x'])
+    expect(from).toEqual(['network', 'store'])
+    expect((await file.stats()).asked).toHaveLength(1)
+    const [kept] = await caching.urls()
+    expect(kept).toMatchObject({ url: file.url, hits: 1, size: file.bytes.length, mediaType: 'model/x' })
+    expect(second.headers.get('x-ipfs-path')).toBe(`/ipfs/${kept?.cid}`)
+  })
+
+  it('is there where the network is not', async () => {
+    const file = remote(3 * MIB)
+    const { storage, caching } = cacheOf({ revalidate: 'etag' })
+    await bytesOf(caching(file.url))
+    const offline = cacheOf({ revalidate: 'etag' }, { fetch: () => Promise.reject(new TypeError('Failed to fetch')) }, storage)
+    expect(same(await bytesOf(offline.caching(file.url)), file.bytes)).toBe(true)
+    await expect(offline.caching(remote(10).url)).rejects.toThrow('Failed to fetch')
+  })
+
+  it('is answered in ranges once it is here, and by the server before', async () => {
+    const file = remote(5 * MIB)
+    const { storage, caching, from } = cacheOf()
+    const range = { headers: { range: 'bytes=1048570-2097160' } }
+    expect(same(await bytesOf(caching(file.url, range)), file.bytes.subarray(1_048_570, 2_097_161))).toBe(true)
+    expect(await storage.listFiles()).toEqual([])
+    await bytesOf(caching(file.url))
+    const part = await caching(file.url, range)
+    expect([part.status, part.headers.get('content-range')]).toEqual([206, `bytes 1048570-2097160/${5 * MIB}`])
+    expect(same(await bytesOf(part), file.bytes.subarray(1_048_570, 2_097_161))).toBe(true)
+    expect(from).toEqual(['network', 'network', 'store'])
+  })
+
+  it('is one copy under two URLs, and stays when one of them is let go of', async () => {
+    const file = remote(3 * MIB)
+    const { storage, caching } = cacheOf()
+    const [one, other] = [called(file, 'one.bin'), called(file, 'other.bin')]
+    await bytesOf(caching(one))
+    const { bytes } = (await storage.getBackendStatus()).usage
+    await bytesOf(caching(other))
+    expect((await storage.getBackendStatus()).usage.bytes).toBe(bytes)
+    expect(await caching.forget(one)).toBe(true)
+    expect(await caching.forget(one)).toBe(false)
+    expect((await caching.urls()).map(({ url }) => url)).toEqual([other])
+    expect(same(await bytesOf(caching(other)), file.bytes)).toBe(true)
+  })
+
+  it('in another encoding is kept as it is meant', async () => {
+    const file = remote(2 * MIB, { gzip: '' })
+    const { caching } = cacheOf()
+    for (let time = 0; time < 2; time++) expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    expect((await file.stats()).asked).toHaveLength(1)
+  })
+
+  it('is fetched anew where it was deleted', async () => {
+    const file = remote(MIB)
+    const { storage, caching, from } = cacheOf()
+    await bytesOf(caching(file.url))
+    const [kept] = await storage.listFiles()
+    await storage.delete(kept?.cid ?? '')
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    expect(from).toEqual(['network', 'network'])
+  })
+
+  it('is pinned where the rule says so', async () => {
+    const file = remote(MIB)
+    const { storage, caching } = cacheOf({ pin: true })
+    await bytesOf(caching(file.url))
+    expect(await storage.listFiles()).toMatchObject([{ pinned: true }])
+    expect(await caching.forget(file.url)).toBe(true)
+    await nothingIsLeft(storage)
+  })
+
+  it('holds up nobody who asks again before it was read', async () => {
+    const file = remote(6 * MIB)
+    const { storage, caching } = cacheOf()
+    const [one, other] = await Promise.all([caching(file.url), caching(file.url)])
+    const third = await caching(file.url)
+    expect(same(await bytesOf(third), file.bytes)).toBe(true)
+    expect(same(await bytesOf(other), file.bytes)).toBe(true)
+    expect(same(await bytesOf(one), file.bytes)).toBe(true)
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
+  it('and not read to its end is not kept', async () => {
+    const file = remote(20 * MIB)
+    const { storage, caching } = cacheOf()
+    const reader = (await caching(file.url)).body?.getReader()
+    await reader?.read()
+    await reader?.cancel()
+    const abort = new AbortController()
+    const other = await caching(file.url, { signal: abort.signal })
+    await other.body?.getReader().read()
+    abort.abort()
+    expect(await caching.urls()).toEqual([])
+    await nothingIsLeft(storage)
+  })
+})
+
+describe('what is not kept', () => {
+  it('is what no rule is about', async () => {
+    const file = remote(1000)
+    const { storage, caching } = cacheOf({ match: 'https://elsewhere.example/' })
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    await nothingIsLeft(storage)
+  })
+
+  it('is a page where the URL names another kind of file', async () => {
+    const file = remote(1000, { type: 'text/html; charset=utf-8' })
+    const { storage, caching } = cacheOf()
+    for (const name of ['model.onnx', 'model.safetensors', 'config.json']) expect((await caching(called(file, name))).status).toBe(200)
+    await nothingIsLeft(storage)
+    await bytesOf(caching(called(file, 'page.html')))
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
+  it('is an answer that is none, and the next good one is', async () => {
+    const file = remote(1000, { status: 503, busy: 1 })
+    const { storage, caching } = cacheOf()
+    expect((await caching(file.url)).status).toBe(503)
+    expect(await storage.listFiles()).toEqual([])
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
+  it('is what ends early, and the next good one is', async () => {
+    const file = remote(5 * MIB, { cut: 1, after: 3 * MIB })
+    const { storage, caching } = cacheOf()
+    await expect(bytesOf(caching(file.url))).rejects.toThrow()
+    await nothingIsLeft(storage)
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
+  it('is what has another hash, CID or size than the rule demands', async () => {
+    const file = remote(2 * MIB)
+    const [sha256, cid] = [await sha256Of(file.bytes), await localStorageOf().store(file.bytes)]
+    const good = cacheOf({ sha256, cid, size: 2 * MIB })
+    await bytesOf(good.caching(file.url))
+    expect(await good.storage.listFiles()).toMatchObject([{ sha256, cid }])
+    for (const demanded of [{ sha256: '0'.repeat(64) }, { cid: await localStorageOf().store('other') }, { size: 2 * MIB + 1 }]) {
+      const { storage, caching } = cacheOf(demanded)
+      await expect(drain(caching(file.url))).rejects.toMatchObject({ name: 'IntegrityError' })
+      await nothingIsLeft(storage)
+    }
+  })
+
+  it('is what another origin keeps from this page', async () => {
+    const file = remote(1000, { cors: 'none' }, { elsewhere: true })
+    const { storage, caching } = cacheOf()
+    await expect(caching(file.url)).rejects.toThrow(TypeError)
+    expect((await caching(file.url, { mode: 'no-cors' })).type).toBe('opaque')
+    await nothingIsLeft(storage)
+  })
+
+  it('is what the caller wants not to be', async () => {
+    const file = remote(1000)
+    const { storage, caching } = cacheOf()
+    await bytesOf(caching(file.url, { cache: 'no-store' }))
+    await nothingIsLeft(storage)
+    expect(
+      (await caching(file.url, { cache: 'only-if-cached', mode: 'same-origin' }).catch(() => new Response(null, { status: 504 }))).status,
+    ).toBe(504)
+  })
+})
+
+describe('what the server has by now', () => {
+  it('is asked for each time, and replaces what was kept', async () => {
+    const file = remote(2 * MIB)
+    const { storage, caching, from } = cacheOf({ revalidate: 'etag', pin: true })
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    await file.change()
+    expect(same(await bytesOf(caching(file.url)), changedBytes(file))).toBe(true)
+    expect(same(await bytesOf(caching(file.url)), changedBytes(file))).toBe(true)
+    expect(from).toEqual(['network', 'store', 'network', 'store'])
+    expect(await storage.listFiles()).toHaveLength(1)
+    expect((await file.stats()).asked).toHaveLength(2)
+  })
+
+  it('is not asked for before its time, or never', async () => {
+    for (const revalidate of ['never', { maxAgeHours: 1 }] as const) {
+      const file = remote(1000)
+      const { caching } = cacheOf({ revalidate })
+      await bytesOf(caching(file.url))
+      await file.change()
+      expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+      expect(same(await bytesOf(caching(file.url, { cache: 'reload' })), changedBytes(file))).toBe(true)
+    }
+  })
+})
+
+describe('rules', () => {
+  it.for([
+    [[{}], 'rules[0].match'],
+    [[{ match: 5 }], 'rules[0].match'],
+    [[{ match: /a/, other: 1 }], 'rules[0].other'],
+    [[{ match: /a/, revalidate: 'often' }], 'rules[0].revalidate'],
+    [[{ match: /a/, revalidate: { maxAgeHours: -1 } }], 'rules[0].revalidate'],
+    [[{ match: /a/, sha256: 'abc' }], 'rules[0].sha256'],
+    [[{ match: /a/, size: 1.5 }], 'rules[0].size'],
+    ['none', 'rules'],
+  ] as const)('%j is refused', ([rules, option]) => {
+    expect(() => createFetch(localStorageOf(), rules as unknown as FetchRule[])).toThrow(
+      expect.objectContaining({ name: 'InvalidOptionsError', option }) as Error,
+    )
+  })
+})
