@@ -284,7 +284,7 @@ export class Core {
         onChanges: (changes) => this.announce(changes),
         onEvicted: (evicted) => this.#announceEvicted(evicted),
       })
-      if (freed > 0) this.#announceFreed()
+      if (freed > 0) this.announceFreed()
       return freed
     }, signal)
   }
@@ -294,7 +294,8 @@ export class Core {
     this.#channel?.postMessage({ type: 'evicted', evicted } satisfies ChannelMessage)
   }
 
-  #announceFreed(): void {
+  /** Tells this tab and the others that there is more room. */
+  announceFreed(): void {
     this.#events.onFreed()
     this.#channel?.postMessage({ type: 'freed' } satisfies ChannelMessage)
   }
@@ -367,7 +368,7 @@ export class Core {
     this.#removals.delete(work)
     if (freed === undefined || freed.blocks === 0 || this.#ending.signal.aborted) return
     this.#rewriteWhenIdle()
-    this.#announceFreed()
+    this.announceFreed()
   }
 
   /** Whether this context may free blocks at any time: every other one that uses the storage sees its locks. */
