@@ -77,12 +77,12 @@ interface Plan {
  * up, or not enough of it, and then nothing is. Content that was used or pinned meanwhile stays.
  */
 export async function makeRoom(store: LocalBlockstore, eviction: Eviction): Promise<number> {
-  const gone = { bytes: 0 }
-  await freeUnneeded(store, eviction, gone).catch((error: unknown) => {
+  const useless = { bytes: 0 }
+  await freeUnneeded(store, eviction, useless).catch((error: unknown) => {
     // Not even that much can be written, or not all of it: see endOverQuota.
     if (!(error instanceof QuotaError)) throw error
   })
-  if (gone.bytes > 0) return gone.bytes
+  if (useless.bytes > 0) return useless.bytes
   const chosen = await planned(store, eviction)
   let freed = 0
   for (let from = 0; from < chosen.length; from += CONTENTS_TOGETHER) {

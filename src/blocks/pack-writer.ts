@@ -209,7 +209,7 @@ export class PackedLeaves implements LeafSink {
         if (isFull(pack)) this.#seal(lanes)
         else if (pack.bytes - pack.flushedBytes >= PACK_FLUSH_BYTES) {
           pack.flushedBytes = pack.bytes
-          pack.flushing = Promise.all([pack.flushing, lanes.flush(pack.id)])
+          pack.flushing = Promise.all([pack.flushing, this.#owner.withRoom(0, () => flushed(lanes.flush(pack.id)))])
           pack.flushing.catch(() => undefined)
         }
       }
@@ -229,15 +229,26 @@ export class PackedLeaves implements LeafSink {
     this.#pack = undefined
     if (pack === undefined) return
     const sealing = async (): Promise<SealedPack> => {
-      try {
-        const [, bytes] = await Promise.all([pack.flushing, lanes.seal(pack.id)])
-        if (bytes !== pack.bytes) throw new StorageError(`pack ${pack.id} has ${bytes} bytes where ${pack.bytes} were written`)
-        return { id: pack.id, bytes, places: pack.places }
-      } catch (error) {
-        throw packError(error, 'flush')
+      let bytes = 0
+      const seal = async (): Promise<void> => {
+        bytes = await flushed(lanes.seal(pack.id))
       }
+      // One after the other: what is sealed can't be flushed again.
+      await pack.flushing
+      await this.#owner.withRoom(0, seal)
+      if (bytes !== pack.bytes) throw new StorageError(`pack ${pack.id} has ${bytes} bytes where ${pack.bytes} were written`)
+      return { id: pack.id, bytes, places: pack.places }
     }
     this.#owner.seal(pack.id, sealing())
+  }
+}
+
+/** So that whoever makes room knows that there is none. */
+async function flushed<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (error) {
+    throw packError(error, 'flush')
   }
 }
 

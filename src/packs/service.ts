@@ -32,7 +32,7 @@ export interface Service {
   write(pack: string, buffers: Buffer[]): Promise<{ buffers: Buffer[]; refusal?: { name: string; message: string } }>
   /** Pushes what was written to the disk, so that sealing has little left to wait for. */
   flush(pack: string): Promise<void>
-  /** Flushes and closes; answers the bytes in it. */
+  /** Flushes and closes; answers the bytes in it. One that could not be flushed stays open, to be sealed again or dropped. */
   seal(pack: string): Promise<number>
   /** Closes without a promise. */
   drop(pack: string): Promise<void>
@@ -220,12 +220,9 @@ export function createService(): Service {
     },
     async seal(pack) {
       const { handle, bytes } = handleOf(pack)
+      handle.flush()
       written.delete(pack)
-      try {
-        handle.flush()
-      } finally {
-        handle.close()
-      }
+      handle.close()
       return bytes
     },
     async drop(pack) {

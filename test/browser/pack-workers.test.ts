@@ -74,6 +74,25 @@ function made(): Worker {
   return new Worker(new URL('./fixtures/pack-worker.ts', import.meta.url), { type: 'module' })
 }
 
+describe('a pack that there is no room to push to the disk', () => {
+  // 70 MiB are pushed once while they are written.
+  it.each([7, 70])('of %d MiB is tried again once something was given up for it', async (mebibytes) => {
+    const name = freshName()
+    const createWorker = (): Worker => new Worker(new URL('./fixtures/flush-refusing-worker.ts', import.meta.url), { type: 'module' })
+    const storage = localStorageOf({ cacheDir: name, config: { createWorker } })
+    await storage.store(randomBytes(5 * MIB, 1), { filename: 'old' })
+    const bytes = randomBytes(mebibytes * MIB, 2)
+    const cid = await storage.store(bytes, { filename: 'new', pin: true })
+    expect((await storage.listFiles()).map(({ filename, state }) => [filename, state])).toEqual([['new', 'whole']])
+    expect(same(await storage.retrieve(cid), bytes)).toBe(true)
+    const before = await countAll(name)
+    // With nothing left to give up.
+    expect(await rejection(storage.store(randomBytes(8 * MIB, 3)))).toMatchObject({ name: 'QuotaError' })
+    await storage.gc()
+    expect(await countAll(name)).toEqual(before)
+  })
+})
+
 describe('createWorker', () => {
   it.each(['auto', 'packs'] as const)("makes the workers of tier '%s'", async (tier) => {
     const name = freshName()
