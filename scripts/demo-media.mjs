@@ -196,12 +196,7 @@ async function draw() {
   /** An element of EBML: https://www.rfc-editor.org/rfc/rfc8794 @param {number} id @param {ArrayLike<number>[]} content */
   function element(id, ...content) {
     const size = content.reduce((sum, { length }) => sum + length, 0)
-    return Uint8Array.from([
-      ...uint(id, Math.ceil(Math.log2(id) / 8)),
-      1,
-      ...uint(size, 7),
-      ...content.flatMap((part) => Array.from(part)),
-    ])
+    return Uint8Array.from([...uint(id, Math.ceil(Math.log2(id) / 8)), 1, ...uint(size, 7), ...content.flatMap((part) => Array.from(part))])
   }
   /** @param {number} value @param {number} length */
   function uint(value, length) {

@@ -56,8 +56,7 @@ async function isVerified({ operation, content, memory }: Reading, packed: Packe
   if (packed.isVerified(span)) return true
   if (span.to - span.from > VERIFIED_AHEAD_BYTES) return false
   try {
-    await packed.verify(content, span, { signal: operation.signal, cache: operation.core.layouts })
-    return true
+    return await packed.verify(content, span, { signal: operation.signal, cache: operation.core.layouts })
   } catch (error) {
     if (!(error instanceof PackedDamage)) throw error
     forget(memory, packed)
