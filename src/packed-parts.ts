@@ -114,7 +114,7 @@ export async function packedParts(
   store: LocalBlockstore,
   file: FileLayout,
   signal: AbortSignal,
-  { wholeOnly = false } = {},
+  { wholeOnly = false }: { wholeOnly?: boolean } = {},
 ): Promise<PackedParts | undefined> {
   const { packs } = store
   if (packs === undefined || file.root.children.count === 0) return undefined
