@@ -8,7 +8,7 @@ import { ROOT } from './tool.mjs'
 export const ENTRIES = [
   { name: '.', source: 'src/index.ts', budgetBytes: 75_000 },
   { name: './worker', source: 'src/worker/index.ts', budgetBytes: 80_000 },
-  { name: './service-worker', source: 'src/service-worker/index.ts', budgetBytes: 115_000 },
+  { name: './service-worker', source: 'src/service-worker/index.ts', budgetBytes: 120_000 },
   { name: './fetch', source: 'src/url-cache/index.ts', budgetBytes: 85_000 },
   { name: './service-worker/workbox', source: 'src/service-worker/workbox.ts', budgetBytes: 4_000 },
   { name: './helia', source: 'src/helia.ts', budgetBytes: 1_000 },

@@ -3,12 +3,14 @@
 //
 //   npm test -- --only unit                   one step, or several: --only types,unit
 //   npm test -- --only browser,packs damage   the rest is given to vitest as filters on file names
+//   npm run test:conformance                  the cases of ipfs/gateway-conformance alone, which need Go
 //   npm run test:faults                       the faults alone, with many more kills (--kills) and a longer hammering (--hammer, in seconds)
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findChromium } from './chromium.mjs'
+import { testConformance } from './conformance.mjs'
 import { runTool } from './tool.mjs'
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Count */
@@ -45,6 +47,7 @@ const STEPS = {
     await findChromium()
     return tests('faults')
   },
+  conformance: testConformance,
 }
 
 /**

@@ -14,7 +14,7 @@ export type ChannelMessage =
   | { type: 'busy' }
   | { type: 'here' }
   | DownloadMessage
-  /** Whoever has a pack open must let go of it. */
+  /** Whoever has a pack open must let go of it, and forget what it remembers. */
   | { type: 'destroyed' }
 
 /** How far a download is, for those who wait for it; that it was cancelled, for whoever works on it. */

@@ -24,7 +24,7 @@ import type { ResolvedOptions } from './options.ts'
 import { PackDirectory, packFolder } from './packs/directory.ts'
 import type { Lanes } from './packs/lanes.ts'
 import type { Folder } from './packs/service.ts'
-import { wasAnother } from './remembered.ts'
+import { forget, wasAnother } from './remembered.ts'
 
 export interface CoreEvents {
   onChange(change: CatalogChange): void
@@ -138,6 +138,7 @@ export class Core {
     let opened: Core | undefined
     const onLost = (loss: DatabaseLoss): void => {
       if (loss === 'evicted') opened?.noticeEviction()
+      if (loss === 'deleted') opened?.noticeDestruction()
       events.onLost(loss)
     }
     let catalog = new Catalog(`${options.cacheDir}/catalog`, factory, onLost)
@@ -164,6 +165,11 @@ export class Core {
     this.isEvicted = true
     if (this.catalog.id !== undefined) wasAnother(this.#cacheDir, this.catalog.id)
     this.#inBackground(this.store.packs?.renew(new DatabaseError('the browser took the packs away', this.#cacheDir)) ?? Promise.resolve())
+  }
+
+  /** Whoever destroyed it may be a worker, which can't reach what pages remember. */
+  noticeDestruction(): void {
+    if (this.catalog.id !== undefined) forget(this.#cacheDir, this.catalog.id)
   }
 
   /** Packs need a private file system and locks that other tabs see. Reading them needs no more; writing needs workers, which start now. */
@@ -278,7 +284,7 @@ export class Core {
         onChanges: (changes) => this.announce(changes),
         onEvicted: (evicted) => this.#announceEvicted(evicted),
       })
-      if (freed > 0) this.#announceFreed()
+      if (freed > 0) this.announceFreed()
       return freed
     }, signal)
   }
@@ -288,7 +294,8 @@ export class Core {
     this.#channel?.postMessage({ type: 'evicted', evicted } satisfies ChannelMessage)
   }
 
-  #announceFreed(): void {
+  /** Tells this tab and the others that there is more room. */
+  announceFreed(): void {
     this.#events.onFreed()
     this.#channel?.postMessage({ type: 'freed' } satisfies ChannelMessage)
   }
@@ -361,7 +368,7 @@ export class Core {
     this.#removals.delete(work)
     if (freed === undefined || freed.blocks === 0 || this.#ending.signal.aborted) return
     this.#rewriteWhenIdle()
-    this.#announceFreed()
+    this.announceFreed()
   }
 
   /** Whether this context may free blocks at any time: every other one that uses the storage sees its locks. */
@@ -416,6 +423,7 @@ export class Core {
     else if (message.type === 'download' || message.type === 'download-cancelled') {
       for (const listener of this.downloadListeners) listener(message)
     } else if (message.type === 'destroyed') {
+      this.noticeDestruction()
       const reason = new DatabaseError(`storage '${this.#cacheDir}' was destroyed by another tab or worker`, this.#cacheDir)
       void this.store.packs?.abandon(reason).catch(() => undefined)
     }

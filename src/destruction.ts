@@ -12,6 +12,11 @@ import { forget } from './remembered.ts'
 
 /** Deletes a storage's own databases. An adopted one has another name and stays. */
 export async function deleteDatabases(factory: IDBFactory, cacheDir: string): Promise<void> {
+  if (typeof BroadcastChannel !== 'undefined') {
+    const channel = new BroadcastChannel(channelName(cacheDir))
+    channel.postMessage({ type: 'destroyed' } satisfies ChannelMessage)
+    channel.close()
+  }
   // The catalog goes last: while it is there, it says that the storage is destroyed.
   await Promise.all([destroyPacks(cacheDir), deleteDatabase(factory, `${cacheDir}/blocks`), deleteDatabase(factory, `${cacheDir}/data`)])
   await deleteDatabase(factory, `${cacheDir}/catalog`)
@@ -22,11 +27,6 @@ export async function deleteDatabases(factory: IDBFactory, cacheDir: string): Pr
 async function destroyPacks(cacheDir: string): Promise<void> {
   if (!PackDirectory.isSupported) return
   const directory = new PackDirectory(packFolder(cacheDir))
-  if (typeof BroadcastChannel !== 'undefined') {
-    const channel = new BroadcastChannel(channelName(cacheDir))
-    channel.postMessage({ type: 'destroyed' } satisfies ChannelMessage)
-    channel.close()
-  }
   const deadline = Date.now() + DATABASE_BLOCKED_TIMEOUT_MS
   // A browser that refuses its private file system (a private window) has none there.
   const isGone = (): Promise<boolean> => directory.destroy().catch(() => true)

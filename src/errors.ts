@@ -64,8 +64,8 @@ export class UnsupportedContentError extends StorageError {
 }
 
 /**
- * A DAG, block, directory or path beyond a limit of limits.ts, named by `limit`; with `limit` 'CLAIMED_SIZE' a DAG that says it has another number of bytes
- * than there are. `value` is what was met.
+ * A DAG, block, directory or path beyond a limit of limits.ts, whose name is in `limit`; `value` is what was met. 'CLAIMED_BYTES': a file whose nodes say
+ * of a size something else than what is there; `value` is what they say.
  */
 export class LimitError extends StorageError {
   override readonly name = 'LimitError'

@@ -2,7 +2,7 @@
 import type { CID } from 'multiformats/cid'
 import { canLink } from './blocks/links.ts'
 import type { LocalBlockstore } from './blocks/local-blockstore.ts'
-import { holdersOf, listEntries, type Listing } from './catalog/entries.ts'
+import { holdersOf, listAgain, listEntries, type Listing } from './catalog/entries.ts'
 import { isKnown, referenceOfRaw, sha256OfRaw } from './catalog/raw-blocks.ts'
 import type { EntryOwner, Reference } from './catalog/schema.ts'
 import type { Core } from './core.ts'
@@ -46,7 +46,34 @@ export async function listFiles(
     throw new InvalidOptionsError("option 'after' of listFiles() must be an entry: { filename, cid }", 'after')
   }
   if (limit === 0) return []
-  return describe(operation.core, await listEntries(operation.core.catalog, path, after, limit))
+  const { core } = operation
+  const files: FileInfo[] = []
+  // As many as were asked for, where some were deleted meanwhile: fewer would say that there are no more.
+  for (let last = after; ;) {
+    const listings = await listEntries(core.catalog, path, last, limit - files.length)
+    const wanted = files.length + listings.length
+    files.push(...(await describeThere(core, listings)))
+    if (wanted < limit || files.length === wanted) return files
+    last = listings.at(-1)?.entry
+  }
+}
+
+/** Entries that are there still: of one that was deleted while it was looked at, blocks are missing. One that came in its place is looked at anew. */
+async function describeThere(core: Core, listings: readonly Listing[]): Promise<FileInfo[]> {
+  const files = await describe(core, listings)
+  const doubtful = listings.filter((_, index) => files[index]?.state !== 'whole')
+  if (doubtful.length === 0) return files
+  const now = await listAgain(core.catalog, doubtful)
+  const changed = now.flatMap((listing, index) => (listing === undefined || listing.entry.id === doubtful[index]?.entry.id ? [] : listing))
+  const replaced = changed.length === 0 ? [] : await describeThere(core, changed)
+  const after = new Map(doubtful.map((listing, index) => [listing, now[index]]))
+  const there = new Map(replaced.map((file) => [JSON.stringify([file.filename, file.cid]), file]))
+  return listings.flatMap((listing, index) => {
+    const again = after.has(listing) ? after.get(listing) : listing
+    if (again === undefined) return []
+    if (again.entry.id === listing.entry.id) return files[index] ?? []
+    return there.get(JSON.stringify([again.entry.filename, again.entry.cid])) ?? []
+  })
 }
 
 /** Entries as the contract has them. What is here is counted now, never remembered. */

@@ -20,11 +20,15 @@ export const MAX_DAG_DEPTH = 128
 /** Bytes of content below one root: what a number counts exactly, far more than there is. */
 export const MAX_CONTENT_BYTES: number = Number.MAX_SAFE_INTEGER
 
-/** The `limit` of a LimitError about content that is longer or shorter than a node above it says. */
-export const CLAIMED_SIZE = 'CLAIMED_SIZE'
-
 /** Bytes of one array: no browser has larger ones, so that nothing is read for one. Many have none as large. */
 export const MAX_ARRAY_BYTES: number = 8192 * MIB
+
+/**
+ * Bytes of one array made for what a file merely says, and how many times what was read of it a further one may be. Who lies gets no room for it; who
+ * tells the truth is copied less than a third more.
+ */
+export const MAX_UNPROVEN_BYTES: number = 256 * MIB
+export const UNPROVEN_FACTOR = 4
 
 /** Bytes of a Blob: more than any browser keeps. A few blocks may stand for any number of bytes, which a Blob would read one by one. */
 export const MAX_BLOB_BYTES: number = 2 ** 40

@@ -20,6 +20,7 @@ export async function remove(operation: Operation, path: ContentPath, options: {
   const cid = await foundHere(operation, path)
   if (cid === null) return false
   const { core } = operation
+  let hasFreed = false
   const end = (): ReturnType<typeof deleteEntries> => deleteEntries(core.catalog, cid.toString(), options)
   const { ended, changes } = await end().catch(async (error: unknown) => {
     // Without locks that other tabs see, freeing waits for an opening with nobody else.
@@ -30,9 +31,11 @@ export async function remove(operation: Operation, path: ContentPath, options: {
     const { endOverQuota } = await load('eviction')
     const going = { contents: [{ cid: cid.toString(), lastUsed: Infinity, force: options.force }], pinnedByHelia: core.pinnedByHelia }
     const done = await endOverQuota(core.store, going, async () => Promise.reject(error))
+    hasFreed = (done.bytes ?? 0) > 0
     return { ended: done.ended, changes: [...done.changes.values()].flat() }
   })
   core.announce(changes)
+  if (hasFreed) core.announceFreed()
   await core.free(ended)
   return changes.length > 0
 }

@@ -1,6 +1,6 @@
 // What answers content: bytes, streams, Blobs, CARs, directories. What the network supplied on the way is kept.
 import type { CID } from 'multiformats/cid'
-import { MissingBlockError, type BlockSource } from './blocks/blocks.ts'
+import { MissingBlockError, type BlockKey, type BlockSource } from './blocks/blocks.ts'
 import { blockKey } from './blocks/records.ts'
 import { answerStream, type AnswerStream } from './answer-stream.ts'
 import type { Content } from './content.ts'
@@ -40,7 +40,9 @@ export async function retrieve(operation: Operation, path: ContentPath, options:
     withLayouts(operation, cid, isPart, async (cache) => {
       const file = await openFile(content, cid, { signal: operation.signal, cache })
       const reading = { ...readOptions(operation, file, options), cache }
-      const answer = await readInto(content, file, options.offset ?? 0, options.length, reading)
+      const { packs } = operation.core.store
+      const lengths = packs && (async (keys: readonly BlockKey[]) => (await packs.locate(keys)).map((place) => place?.length))
+      const answer = await readInto(content, file, options.offset ?? 0, options.length, { ...reading, lengths })
       return { answer, whole: answer.byteLength === file.size }
     }),
   )

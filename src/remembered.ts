@@ -2,7 +2,8 @@
 
 /**
  * Whether another catalog of this storage was here before that nobody destroyed; remembers this one. Chromium leaves localStorage when it takes the
- * databases and files of an origin. Where there is none (workers), and where it goes as well (Firefox, Safari), nothing is noticed.
+ * databases and files of an origin. Where there is none (workers), and where it goes as well (Firefox, Safari), nothing is noticed. A worker that destroys
+ * a storage leaves what pages remember of it, unless one that has it open hears: then the next page takes that for an eviction, once.
  */
 export function wasAnother(cacheDir: string, catalog: string): boolean {
   try {
@@ -14,9 +15,10 @@ export function wasAnother(cacheDir: string, catalog: string): boolean {
   }
 }
 
-export function forget(cacheDir: string): void {
+/** `catalog`: only if that is the one which is remembered. */
+export function forget(cacheDir: string, catalog?: string): void {
   try {
-    localStorage.removeItem(keyOf(cacheDir))
+    if (catalog === undefined || localStorage.getItem(keyOf(cacheDir)) === catalog) localStorage.removeItem(keyOf(cacheDir))
   } catch {
     // Nothing was remembered here.
   }

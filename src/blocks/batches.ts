@@ -13,6 +13,9 @@ export class Batches {
   readonly #run = newOwnerId()
   #added: Added = { bytes: 0, blocks: 0, recounts: 0 }
   #hasWritten = false
+  #hasFound = false
+  /** Bytes of a file that may be kept beside what is pinned. */
+  #fitting = 0
   #count = 0
   #begun = false
   #beginning: Promise<void> | undefined
@@ -53,6 +56,7 @@ export class Batches {
     const [recorded, places] = await Promise.all([store.records.hasMany(keys), placesOf(store.catalog, keys)])
     const rows = new Map(places.flatMap((row) => (row === undefined ? [] : [[row.block, row]])))
     const here = new Set(keys.filter((key, index) => recorded[index] === true || rows.has(key)))
+    this.#hasFound ||= here.size > 0
     const candidates = new Map([...blocks].filter(([key]) => here.has(key)))
     // Must not give the bytes away: whoever put them may have them in hand still.
     const whole = here.size === 0 ? here : await store.compare(candidates, recordsOnly ? new Map() : rows)
@@ -64,6 +68,7 @@ export class Batches {
     const written = keys.flatMap((key) => (whole.has(key) ? [] : { key, bytes: blocks.get(key) ?? new Uint8Array(0) }))
     if (store.maxBytes !== undefined && written.length > 0) {
       const more = written.reduce((sum, { key, bytes }) => sum + (here.has(key) ? 0 : bytes.byteLength), 0)
+      await this.checkFits(expected)
       store.checkMaxBytes((await store.catalog.usage()).bytes, more, expected)
     }
     this.#hasWritten ||= written.length > 0
@@ -84,6 +89,18 @@ export class Batches {
     void store.packs?.removeEmptied(await store.catalog.replaced(spoilt)).catch(() => undefined)
   }
 
+  /**
+   * Refuses a file that has no room whatever is given up for it. Where something of what came so far was here already, more of it may be, and it is
+   * found out on the way.
+   *
+   * @throws QuotaError
+   */
+  async checkFits(bytes: number): Promise<void> {
+    if (this.#hasFound || bytes <= this.#fitting) return
+    await this.#store.checkBesidePins(bytes)
+    this.#fitting = bytes
+  }
+
   /** Whether anything was written, or may have been. */
   get hasWritten(): boolean {
     return this.#hasWritten
@@ -100,6 +117,7 @@ export class Batches {
   /** Names those of the blocks that are here; answers which, and where those lie that are in packs. The caller holds the shared lock. */
   async nameHere(sizes: ReadonlyMap<BlockKey, number>): Promise<{ here: Set<BlockKey>; rows: Map<BlockKey, Place> }> {
     const { here, rows } = await this.#store.lookUp([...sizes.keys()])
+    this.#hasFound ||= here.size > 0
     if (here.size > 0) {
       await this.#name(
         [...sizes].filter(([key]) => here.has(key)),

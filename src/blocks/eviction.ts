@@ -1,4 +1,5 @@
 // Making room: what was used least recently and no pin holds is given up, as much of it as is needed and no more.
+import { CID } from 'multiformats/cid'
 import type { Catalog } from '../catalog/catalog.ts'
 import type { CatalogChange } from '../catalog/commit.ts'
 import { keyRange, pagesOf, result } from '../catalog/database.ts'
@@ -6,14 +7,15 @@ import { endImplicitEntries, endUnused } from '../catalog/entries.ts'
 import { entriesIn, entriesOfContent } from '../catalog/entry-rows.ts'
 import { pinsOf } from '../catalog/pins.ts'
 import { isRaw } from '../catalog/raw-blocks.ts'
-import type { Owner, PackRow, Place } from '../catalog/schema.ts'
+import type { EntryRow, Owner, PackRow, Place } from '../catalog/schema.ts'
 import { QuotaError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, RESERVE_BYTES, ROOM_TRIES, ROOM_WAIT_MS } from '../limits.ts'
 import type { BlockKey } from './blocks.ts'
 import type { LocalBlockstore } from './local-blockstore.ts'
 import { sweepPacks } from './pack-sweep.ts'
+import { blockKey } from './records.ts'
 import { settleCatalog } from './settle.ts'
-import { endDead, recountUsage, runRemoval, unneeded, type PinnedByHelia } from './removal.ts'
+import { endDead, recountUsage, runRemoval, unneeded, type Freed, type PinnedByHelia } from './removal.ts'
 
 export interface Evicted {
   cid: string
@@ -75,12 +77,12 @@ interface Plan {
  * up, or not enough of it, and then nothing is. Content that was used or pinned meanwhile stays.
  */
 export async function makeRoom(store: LocalBlockstore, eviction: Eviction): Promise<number> {
-  const unneededBytes = await freeUnneeded(store, eviction).catch((error: unknown) => {
-    // Not even that much can be written: see endOverQuota.
-    if (error instanceof QuotaError) return 0
-    throw error
+  const gone = { bytes: 0 }
+  await freeUnneeded(store, eviction, gone).catch((error: unknown) => {
+    // Not even that much can be written, or not all of it: see endOverQuota.
+    if (!(error instanceof QuotaError)) throw error
   })
-  if (unneededBytes > 0) return unneededBytes
+  if (gone.bytes > 0) return gone.bytes
   const chosen = await planned(store, eviction)
   let freed = 0
   for (let from = 0; from < chosen.length; from += CONTENTS_TOGETHER) {
@@ -90,15 +92,25 @@ export async function makeRoom(store: LocalBlockstore, eviction: Eviction): Prom
   return freed
 }
 
-/** As gc(): what dead writers and deletions left, what pins made and hold no more, and packs in which nothing is needed. Answers bytes. */
-async function freeUnneeded(store: LocalBlockstore, { of, pinnedByHelia, signal, onChanges }: Eviction): Promise<number> {
+/** As gc(): what dead writers and deletions left, what pins made and hold no more, and packs in which nothing is needed. Counts bytes as it goes. */
+async function freeUnneeded(
+  store: LocalBlockstore,
+  { of, pinnedByHelia, signal, onChanges }: Eviction,
+  freed: { bytes: number },
+): Promise<void> {
   onChanges((await endImplicitEntries(store.catalog)).changes)
   const { removals, uncounted } = await endDead(store, Date.now())
-  let freed = 0
-  for (const id of removals) freed += (await runRemoval(store, id, { pinnedByHelia, signal })).bytes
+  for (const id of removals) {
+    const before = freed.bytes
+    // A removal may free some and then find no room to go on.
+    const onProgress = ({ bytes }: Freed): void => {
+      freed.bytes = before + bytes
+    }
+    await runRemoval(store, id, { pinnedByHelia, signal, onProgress })
+  }
   if (uncounted) await recountUsage(store)
   const swept = store.packs === undefined ? 0 : await sweepPacks(store, store.packs, { measure: false })
-  return of === 'disk' ? freed + swept : freed
+  if (of === 'disk') freed.bytes += swept
 }
 
 /** Those used least recently until what they would free is enough; none where it is not. */
@@ -258,8 +270,8 @@ interface Ended {
 }
 
 /**
- * Ends the owners of contents. Where the browser takes no write at all, since there is more by now than it allows, those that are no single block end by
- * a transaction that does nothing but delete, which it lets through; what that leaves behind is settled as soon as it takes writes again.
+ * Ends the owners of contents. Where the browser takes no write at all, since there is more by now than it allows, those that share no row with others end
+ * by a transaction that does nothing but delete, which it lets through; what that leaves behind is settled as soon as it takes writes again.
  *
  * @throws QuotaError where nothing of it can go that way
  */
@@ -285,18 +297,20 @@ export async function endOverQuota(
 /** Under the lock, so that nobody begins to need them meanwhile. References stay, and tell `settle` what is left. */
 async function drop(store: LocalBlockstore, contents: readonly Going[], pinnedByHelia: PinnedByHelia): Promise<Ended | undefined> {
   const read = (tx: IDBTransaction): Promise<Dropped[]> => droppable(tx, contents)
-  const alone = await store.catalog.read(['owners'], read)
+  const candidates = await store.catalog.read(['owners'], read)
   const plan = emptyPlan()
   await weigh(
     store,
-    alone.map(({ cid, owners }) => ({ cid, owners, size: 0, lastUsed: 0 })),
+    candidates.map(({ cid, owners }) => ({ cid, owners, size: 0, lastUsed: 0 })),
     plan,
     { of: 'disk', pinnedByHelia },
   )
+  // No reference would tell of one block in a pack that stays.
+  const alone = candidates.filter(({ cid }) => !isRaw(cid) || isEmptied(plan, blockKey(CID.parse(cid))))
   const emptied = [...plan.packs.values()].flatMap(({ id, live }) => (live === 0 ? [id] : []))
   const done = await store.catalog.write(['owners', 'packs', 'places'], async (tx) => {
     // An entry or a pin that came meanwhile needs what was weighed.
-    if (alone.length === 0 || JSON.stringify(await read(tx)) !== JSON.stringify(alone)) return false
+    if (alone.length === 0 || JSON.stringify(await read(tx)) !== JSON.stringify(candidates)) return false
     tx.objectStore('meta').delete('reserve')
     for (const { owners } of alone) for (const id of owners) tx.objectStore('owners').delete(id)
     for (const id of emptied) {
@@ -306,6 +320,7 @@ async function drop(store: LocalBlockstore, contents: readonly Going[], pinnedBy
     return true
   })
   if (!done) return undefined
+  // Cut off here, one block that was a content stays as if it were foreign: there was no room to note that it goes.
   await store.records.deleteMany([...plan.free.keys()].filter((block) => !plan.places.has(block)))
   for (const id of emptied) await store.packs?.removeFile(id)
   const changes = new Map(
@@ -320,14 +335,16 @@ interface Dropped {
   filenames: string[]
 }
 
-/** Entries of one block share rows, which would have to be written. */
+/** Those of entries that share no row with others: such a row would have to be written. */
 async function droppable(tx: IDBTransaction, contents: readonly Going[]): Promise<Dropped[]> {
   const each = await Promise.all(
     contents.map(async ({ cid, lastUsed, force }) => {
       const pinned = result(tx.objectStore('owners').index('pin').getAllKeys(pinsOf(tx, cid)))
       const [entries, pins] = await Promise.all([entriesOfContent(tx, cid), pinned])
-      if (isRaw(cid) || entries.length === 0 || entries.some((entry) => entry.lastUsed > lastUsed)) return []
+      if (entries.length === 0 || entries.some((entry) => entry.lastUsed > lastUsed)) return []
       if (pins.length > 0 && force !== true) return []
+      const rows = await Promise.all(entries.map(({ id }) => result<EntryRow>(tx.objectStore('owners').get(id))))
+      if (rows.some(({ names }) => names.length > 1)) return []
       return [{ cid, owners: [...entries.map(({ id }) => id), ...(pins as string[])], filenames: entries.map(({ filename }) => filename) }]
     }),
   )

@@ -50,6 +50,21 @@ export function canCheck(cid: CID): boolean {
   }
 }
 
+/** How the digests of no bytes at all begin. */
+const EMPTY_DIGESTS: Record<number, string> = {
+  [SHA2_256]: 'e3b0c44298fc1c149afbf4c8996fb92427ae41e4',
+  [SHA2_512]: 'cf83e1357eefb8bdf1542850d66d8007d620e405',
+}
+
+/** Whether a raw block of this hash may be empty: of hashes that are not known here nothing is known. */
+export function mayBeEmpty({ multihash: { code, digest } }: CID): boolean {
+  if (code === IDENTITY) return digest.byteLength === 0
+  const empty = EMPTY_DIGESTS[code]
+  if (empty === undefined) return true
+  const beginning = Array.from(digest.subarray(0, MIN_DIGEST_BYTES), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return empty.startsWith(beginning)
+}
+
 /** True where the bytes match. @throws UnsupportedContentError for an unknown hash */
 export async function matches(cid: CID, bytes: Bytes): Promise<boolean> {
   checkHash(cid)

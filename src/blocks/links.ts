@@ -111,6 +111,32 @@ export function unixfsOf(node: PBNode): UnixFS | undefined {
   }
 }
 
+/** What a UnixFS message says in `filesize` (field 3), which its decoder leaves out. https://specs.ipfs.tech/unixfs/#data-format */
+export function fileSizeIn(message: Uint8Array): number | undefined {
+  let at = 0
+  const varint = (): number => {
+    let value = 0
+    for (let factor = 1; at < message.byteLength; factor *= 128) {
+      const byte = message[at++] ?? 0
+      value += (byte & 0x7f) * factor
+      if (byte < 0x80) break
+    }
+    return value
+  }
+  let said: number | undefined
+  while (at < message.byteLength) {
+    const tag = varint()
+    const type = tag % 8
+    const value = type === 0 || type === 2 ? varint() : 0
+    if (type === 0 && Math.floor(tag / 8) === 3) said = value
+    if (type === 1) at += 8
+    else if (type === 2) at += value
+    else if (type === 5) at += 4
+    else if (type !== 0) return undefined
+  }
+  return said
+}
+
 /** True for what reads as a file: UnixFS types File and Raw. */
 export function isFile(unixfs: UnixFS): boolean {
   return unixfs.type === 'file' || unixfs.type === 'raw'

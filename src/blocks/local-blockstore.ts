@@ -4,6 +4,7 @@ import type { Catalog } from '../catalog/catalog.ts'
 import { MaxBytesReached } from '../catalog/commit.ts'
 import type { Locks } from '../catalog/locks.ts'
 import { arePacked, examinePlaces } from '../catalog/pack-rows.ts'
+import { bytesOfPinnedBlocks, pinnedBytes } from '../catalog/pins.ts'
 import type { Place } from '../catalog/schema.ts'
 import { IntegrityError, NotSupportedError, QuotaError } from '../errors.ts'
 import { RECORDS_READ_BESIDE, ROOM_TRIES, ROOM_TURNS, ROOM_WAIT_MS } from '../limits.ts'
@@ -81,7 +82,7 @@ export class LocalBlockstore implements BlockSource {
         const isOurs = error instanceof MaxBytesReached
         const { needed = bytes } = error
         // No giving up makes room for what is larger than all that may be kept.
-        if (isOurs && needed > (this.maxBytes ?? 0)) throw error
+        if (isOurs && (error.isFinal || needed > (this.maxBytes ?? 0))) throw error
         // Browsers free lazily: before more is given up, what was may become free.
         const freed = isOurs
           ? await this.#makeRoom(error.missing, 'kept', signal)
@@ -104,6 +105,15 @@ export class LocalBlockstore implements BlockSource {
     if (maxBytes === undefined) return
     if (whole > maxBytes) throw new MaxBytesReached(maxBytes, usedBytes, whole)
     if (usedBytes + bytes > maxBytes) throw new MaxBytesReached(maxBytes, usedBytes, bytes)
+  }
+
+  /** Whether a file of so many bytes, nothing of which is here, may be kept beside what is pinned. @throws QuotaError */
+  async checkBesidePins(whole: number): Promise<void> {
+    const { maxBytes, catalog } = this
+    if (maxBytes === undefined || whole <= maxBytes - (await pinnedBytes(catalog))) return
+    // Pinned contents may share blocks.
+    const pinned = await bytesOfPinnedBlocks(catalog)
+    if (whole > maxBytes - pinned) throw new MaxBytesReached(maxBytes, pinned, whole, { isFinal: true })
   }
 
   /** The workers that write packs; undefined where leaves go into records. @throws NotSupportedError where they may not, and there are no packs */

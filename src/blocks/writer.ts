@@ -284,7 +284,10 @@ export class Writer implements BlockSink {
   #withRoomInPacks(bytes: number, work: () => Promise<void>): Promise<void> {
     const { maxBytes, catalog } = this.#store
     const checked = async (): Promise<void> => {
-      if (maxBytes !== undefined) this.#store.checkMaxBytes((await catalog.usage()).bytes + this.#packedBytes, bytes, this.#expected)
+      if (maxBytes !== undefined) {
+        await this.#batches.checkFits(this.#expected)
+        this.#store.checkMaxBytes((await catalog.usage()).bytes + this.#packedBytes, bytes, this.#expected)
+      }
       await work()
       this.#packedBytes += bytes
     }

@@ -253,12 +253,15 @@ function withoutRepeats(contents: readonly KeptContent[]): KeptContent[] {
 export class MaxBytesReached extends QuotaError {
   /** Bytes that must go so that those which are needed can stay. */
   readonly missing: number
+  /** `usedBytes` are those of what is pinned: whatever else is given up, there is no room. */
+  readonly isFinal: boolean
 
-  constructor(maxBytes: number, usedBytes: number, needed: number) {
+  constructor(maxBytes: number, usedBytes: number, needed: number, { isFinal = false }: { isFinal?: boolean } = {}) {
     super(
-      `${needed} bytes more are too many: this storage keeps ${maxBytes} (option 'maxBytes'), ${usedBytes} are there, and what is pinned stays; delete or unpin something, or allow more`,
+      `${needed} bytes more are too many: this storage keeps ${maxBytes} (option 'maxBytes'), ${usedBytes} are ${isFinal ? 'pinned' : 'there, and what is pinned stays'}; delete or unpin something, or allow more`,
       { needed, available: Math.max(0, maxBytes - usedBytes) },
     )
     this.missing = usedBytes + needed - maxBytes
+    this.isFinal = isFinal
   }
 }

@@ -1,6 +1,13 @@
 // One IndexedDB database, opened so that nothing hangs: the events of the specification turned into promises and typed errors.
 import { ClosedError, DatabaseError, QuotaError, StorageError } from '../errors.ts'
-import { DATABASE_BLOCKED_TIMEOUT_MS, DATABASE_OPEN_TIMEOUT_MS, KEYS_READ_FACTOR, KEYS_READ_MIN, MARKS_READ_WHOLE } from '../limits.ts'
+import {
+  DATABASE_BLOCKED_TIMEOUT_MS,
+  DATABASE_OPEN_TIMEOUT_MS,
+  DATABASE_OPEN_TRIES,
+  KEYS_READ_FACTOR,
+  KEYS_READ_MIN,
+  MARKS_READ_WHOLE,
+} from '../limits.ts'
 
 const PAGE_ROWS = 256
 
@@ -191,7 +198,7 @@ export class Database {
     }
   }
 
-  async #connect(): Promise<IDBDatabase> {
+  async #connect(tries = 1): Promise<IDBDatabase> {
     let db = await openRequest(this.#init, this.#init.version).catch((error: unknown) => {
       // The browser was about to take away what was there: now it begins anew.
       if (error instanceof DatabaseError && isAbort(error.cause)) return openRequest(this.#init, this.#init.version)
@@ -208,15 +215,30 @@ export class Database {
         db = await openRequest(this.#init, undefined)
       }
     }
+    // Before it is looked at: whoever deletes it meanwhile would wait, and nobody would hear of it.
+    const state = this.#giveWay(db)
     try {
       await this.#init.check?.(db)
       if (this.#ended !== undefined) throw this.#ended
     } catch (error) {
       db.close()
-      throw error
+      if (this.#ended !== undefined) throw this.#ended
+      if (!state.isLost || tries === DATABASE_OPEN_TRIES) throw error
+    }
+    state.isChecked = true
+    // It gave way to an upgrade, or the browser took it: what is there now is looked at.
+    return state.isLost && tries < DATABASE_OPEN_TRIES ? this.#connect(tries + 1) : db
+  }
+
+  #giveWay(db: IDBDatabase): { isLost: boolean; isChecked: boolean } {
+    const state = { isLost: false, isChecked: false }
+    const lose = (): void => {
+      state.isLost = true
+      // Before that it is nobody's.
+      if (state.isChecked) this.#connection = undefined
     }
     db.onversionchange = (event) => {
-      this.#connection = undefined
+      lose()
       db.close()
       if (event.newVersion !== null) {
         this.#init.onLost?.('upgraded')
@@ -229,12 +251,12 @@ export class Database {
       this.#init.onLost?.('deleted')
     }
     db.onclose = () => {
-      this.#connection = undefined
+      lose()
       const cause = new DOMException('the browser took it away', 'AbortError')
-      for (const [transaction, lose] of this.#running) if (transaction.db === db) lose(this.#explain(cause, transaction.mode))
+      for (const [transaction, end] of this.#running) if (transaction.db === db) end(this.#explain(cause, transaction.mode))
       this.#init.onLost?.('terminated')
     }
-    return db
+    return state
   }
 
   #explain(error: unknown, mode: IDBTransactionMode): unknown {

@@ -40,6 +40,18 @@ export async function listEntries(
   })
 }
 
+/** The same entries as they are by now; undefined where one is gone. */
+export async function listAgain(catalog: Catalog, listings: readonly Listing[]): Promise<(Listing | undefined)[]> {
+  return catalog.read(['owners'], (tx) =>
+    Promise.all(
+      listings.map(async ({ entry: { filename, cid } }) => {
+        const entry = (await entriesOfContent(tx, cid)).find((one) => one.filename === filename)
+        return entry === undefined ? undefined : { entry, holders: await holdersIn(tx, cid) }
+      }),
+    ),
+  )
+}
+
 /** The entries of one content. */
 export function entriesOf(catalog: Catalog, cid: string): Promise<EntryOwner[]> {
   return catalog.read(['owners'], (tx) => entriesOfContent(tx, cid))

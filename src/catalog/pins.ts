@@ -1,6 +1,6 @@
 // Pins within a transaction: who holds a content, and the sum of what is held, kept in step with the pins.
 import type { Catalog } from './catalog.ts'
-import { keyRange, result } from './database.ts'
+import { keyRange, keysAmong, result } from './database.ts'
 import { entriesOfContent } from './entry-rows.ts'
 import { usageIn } from './owners.ts'
 import { HELD, UNHELD, type EntryRow, type PinOwner, type Usage } from './schema.ts'
@@ -29,6 +29,20 @@ export async function addPinnedBytes(tx: IDBTransaction, delta: number): Promise
 /** Bytes of the contents that are pinned, each content once. */
 export function pinnedBytes(catalog: Catalog): Promise<number> {
   return catalog.read(['meta', 'owners'], async (tx) => (await usageIn(tx)).pinnedBytes ?? sum(await sizesOfPinned(tx)))
+}
+
+/** Bytes of the blocks that pins name, each once: less than pinnedBytes where contents share some. What is foreign does not count as kept. */
+export function bytesOfPinnedBlocks(catalog: Catalog): Promise<number> {
+  return catalog.read(['owners', 'references', 'foreign'], async (tx) => {
+    const sizes = new Map<string, number>()
+    for (const pin of await result<PinOwner[]>(tx.objectStore('owners').index('pin').getAll())) {
+      for (const { blocks, sizes: lengths } of await catalog.referencesIn(tx, pin.id)) {
+        blocks.forEach((block, index) => sizes.set(block, Math.max(sizes.get(block) ?? 0, lengths[index] ?? 0)))
+      }
+    }
+    for (const block of await keysAmong(tx.objectStore('foreign'), [...sizes.keys()])) sizes.delete(block)
+    return sum(sizes)
+  })
 }
 
 /** Gives pins and entries what code without the sum did not write, and answers the sum. */

@@ -3,9 +3,9 @@ import type { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockOptions, type BlockSource } from '../blocks/blocks.ts'
 import { RAW } from '../blocks/links.ts'
 import { LimitError, NotAFileError, UnsupportedContentError } from '../errors.ts'
-import { CLAIMED_SIZE, LAYOUT_CACHE_ENTRIES, MAX_DAG_DEPTH, MAX_NETWORK_BLOCK_BYTES, READ_WINDOW_BLOCKS } from '../limits.ts'
+import { LAYOUT_CACHE_ENTRIES, MAX_DAG_DEPTH, MAX_NETWORK_BLOCK_BYTES, READ_WINDOW_BLOCKS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
-import { decodeNode, malformed, readNode, type FileNode, type Node } from './node.ts'
+import { claims, decodeNode, malformed, readNode, type FileNode, type Node } from './node.ts'
 
 /** Content inside a node that the cache keeps with it. More of it is read again when it is needed. */
 const CACHED_DATA_BYTES = 4096
@@ -232,10 +232,8 @@ function joined(pieces: readonly Bytes[], size: number): Bytes {
   return whole
 }
 
-/** Who lies about a size is told with the one that was claimed. */
 function wrongSize(part: Part, size: number): LimitError {
-  const name = part.cid.toString()
-  return new LimitError(`${name} holds ${size} bytes of content where its parent says ${part.size}`, CLAIMED_SIZE, part.size)
+  return claims(part.cid, part.size, `holds ${size}`)
 }
 
 function remember(cid: CID, node: FileNode, options: LayoutOptions): void {

@@ -1,7 +1,8 @@
 // One block as a reader sees it: a file, a directory, a shard of one, a symlink, or a DAG of something else.
 import { CID } from 'multiformats/cid'
 import { MissingBlockError, type BlockOptions, type BlockSource } from '../blocks/blocks.ts'
-import { checkCodec, DAG_PB, decodePb, isFile, linksOf, loadCodec, RAW, unixfsOf } from '../blocks/links.ts'
+import { mayBeEmpty } from '../blocks/hashing.ts'
+import { checkCodec, DAG_PB, decodePb, fileSizeIn, isFile, linksOf, loadCodec, RAW, unixfsOf } from '../blocks/links.ts'
 import { LimitError, UnsupportedContentError } from '../errors.ts'
 import { MAX_CONTENT_BYTES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
@@ -120,7 +121,7 @@ export class Children {
  * Blocks of other codecs than dag-pb are not looked into.
  *
  * @throws UnsupportedContentError for an unknown codec or a malformed block
- * @throws LimitError for a block beyond the limits of one node
+ * @throws LimitError for a block beyond the limits of one node, and for a file node that contradicts itself about sizes
  */
 export function decodeNode(cid: CID, bytes: Bytes): Node {
   if (cid.code === RAW) return fileNode(bytes, new Children([], [], bytes.byteLength))
@@ -139,6 +140,12 @@ export function decodeNode(cid: CID, bytes: Bytes): Node {
     const hashes = node.Links.map((link) => link.Hash)
     const file = fileNode(data, new Children(hashes, sizes, data.byteLength))
     checkContentSize(cid, file.size)
+    const said = node.Data && fileSizeIn(node.Data)
+    if (said !== undefined && said !== file.size) throw claims(cid, said, `what it holds and its links make ${file.size}`)
+    hashes.forEach((hash, index) => {
+      // Nobody would read it.
+      if (sizes[index] === 0 && hash.code === RAW && !mayBeEmpty(hash)) throw claims(hash, 0, 'its hash is that of some')
+    })
     return file
   }
   switch (unixfs.type) {
@@ -179,6 +186,11 @@ export async function readBlock(source: BlockSource, cid: CID, options: BlockOpt
 
 export function malformed(cid: CID, why: string): UnsupportedContentError {
   return new UnsupportedContentError(`node ${cid.toString()} is malformed: ${why}`, cid.toString())
+}
+
+/** What nodes say of the content of a block, and what is there instead. */
+export function claims(cid: CID, size: number, there: string): LimitError {
+  return new LimitError(`${cid.toString()} is said to have ${size} bytes of content, but ${there}`, 'CLAIMED_BYTES', size)
 }
 
 /** @throws LimitError */

@@ -7,11 +7,14 @@ import { LimitError, NotSupportedError } from '../errors.ts'
 import {
   CHUNK_SIZE_BYTES,
   MAX_ARRAY_BYTES,
+  MAX_UNPROVEN_BYTES,
   PACK_RUN_BYTES,
+  PLACES_CACHED,
   POOLED_RANGES,
   POOLED_RUNS,
   READ_WINDOW_BYTES,
   STREAM_WINDOW_BYTES,
+  UNPROVEN_FACTOR,
 } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import { following, inBackground } from './abort.ts'
@@ -53,8 +56,9 @@ export function checkRange(offset: unknown, length: unknown): void {
  *
  * @throws RangeError as checkRange
  * @throws MissingBlockError for a block inside the range; blocks outside it are not read
- * @throws UnsupportedContentError for a node that is none of a file
- * @throws LimitError beyond MAX_DAG_DEPTH or MAX_LINKS_PER_NODE, and for a node whose size is not what its parent says
+ * @throws UnsupportedContentError for a block below that is no part of a file
+ * @throws LimitError beyond MAX_DAG_DEPTH or MAX_LINKS_PER_NODE, and for nodes that lie about sizes. A node that is said to hold nothing is not read,
+ *   whatever it holds: it is no part of the content.
  */
 export async function* readRange(
   source: BlockSource,
@@ -75,8 +79,14 @@ export async function* readRange(
   }
 }
 
+export interface IntoOptions extends ReadOptions {
+  /** The true lengths of blocks, as far as they are known without reading any. */
+  lengths?: ((keys: readonly BlockKey[]) => Promise<(number | undefined)[]>) | undefined
+}
+
 /**
- * The range as one array, allocated once. As readRange otherwise.
+ * The range as one array, allocated once; beyond MAX_UNPROVEN_BYTES only where the lengths of all its leaves are known, else it grows with what is
+ * read. As readRange otherwise.
  *
  * @throws LimitError beyond MAX_ARRAY_BYTES, NotSupportedError where the range is larger than an array can be here
  */
@@ -85,7 +95,7 @@ export async function readInto(
   layout: FileLayout,
   offset?: number,
   length?: number,
-  options: ReadOptions = {},
+  options: IntoOptions = {},
 ): Promise<Bytes> {
   const [from, to] = clamp(layout, offset, length)
   if (to - from > MAX_ARRAY_BYTES) {
@@ -94,19 +104,46 @@ export async function readInto(
   }
   // Not before the first bytes are there: who lies about a size gets no room for it.
   let result: Bytes | undefined
+  const ending = following(options.signal)
+  const proven = to - from > MAX_UNPROVEN_BYTES && isProven(source, layout, from, to, { ...options, signal: ending.signal })
   const pool = to - from > CHUNK_SIZE_BYTES ? new BufferPool(PACK_RUN_BYTES, POOLED_RUNS) : CHUNKS
   let bytes = 0
-  for await (const pieces of readAhead(source, layout, from, to, READ_WINDOW_BYTES, { ...options, pool })) {
-    result ??= allocate(to - from)
-    for (const piece of pieces) {
-      result.set(piece, bytes)
-      bytes += piece.byteLength
+  try {
+    for await (const pieces of readAhead(source, layout, from, to, READ_WINDOW_BYTES, { ...options, pool })) {
+      result ??= allocate((await proven) ? to - from : Math.min(to - from, MAX_UNPROVEN_BYTES))
+      for (const piece of pieces) {
+        if (bytes + piece.byteLength > result.byteLength) result = grown(result, Math.min(to - from, bytes * UNPROVEN_FACTOR))
+        result.set(piece, bytes)
+        bytes += piece.byteLength
+      }
+      // What was copied is read into again. Neighbours share a buffer, so these go back when all of a window are done.
+      for (const piece of pieces) pool.give(piece.buffer)
+      options.onProgress?.(bytes)
     }
-    // What was copied is read into again. Neighbours share a buffer, so these go back when all of a window are done.
-    for (const piece of pieces) pool.give(piece.buffer)
-    options.onProgress?.(bytes)
+    return result ?? new Uint8Array(0)
+  } finally {
+    ending.abort()
+    ending.release()
   }
-  return result ?? new Uint8Array(0)
+}
+
+/** Whether all blocks that a range takes its bytes from are as long as their parents say. Where that can't be told, reading tells. */
+async function isProven(source: BlockSource, layout: FileLayout, from: number, to: number, options: IntoOptions): Promise<boolean> {
+  const { lengths } = options
+  if (lengths === undefined) return false
+  let asked = 0
+  try {
+    for await (const parts of partsOf(source, layout, from, to, options)) {
+      const leaves = parts.filter(({ own }) => own === undefined)
+      asked += leaves.length
+      if (asked > PLACES_CACHED || leaves.some(({ cid }) => cid.code !== RAW)) return false
+      const known = await lengths(leaves.map(({ cid }) => blockKey(cid)))
+      if (leaves.some(({ size }, index) => known[index] !== size)) return false
+    }
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** A place of a file's content: bytes `from` to `to` are in that block. */
@@ -201,6 +238,12 @@ function* owning(pieces: readonly Bytes[]): Generator<Bytes, void, undefined> {
     const joined = new Uint8Array(first.buffer, first.byteOffset, end - first.byteOffset)
     yield joined.byteLength === joined.buffer.byteLength ? joined : new Uint8Array(joined)
   }
+}
+
+function grown(before: Bytes, size: number): Bytes {
+  const after = allocate(size)
+  after.set(before)
+  return after
 }
 
 function allocate(size: number): Bytes {

@@ -1,7 +1,7 @@
 // What a Helia node runs over: the view of the blocks, and a datastore whose pins a removal may rely on.
 import { MemoryDatastore } from 'datastore-core'
 import { IDBDatastore } from 'datastore-idb'
-import { Key, type Batch, type Datastore } from 'interface-datastore'
+import { Key, type Batch, type Datastore, type KeyQuery, type Pair, type Query } from 'interface-datastore'
 import type { Blockstore } from 'interface-blockstore'
 import type { LocalBlockstore } from '../blocks/local-blockstore.ts'
 import type { PinnedByHelia } from '../blocks/removal.ts'
@@ -12,10 +12,13 @@ import { openSession, READS } from './helia-view.ts'
 import type { NodeStores } from './node.ts'
 
 /**
- * datastore-idb, with the shared lock around writes of pins, so that a removal reads pins that stay as they are, and with room made where there is none.
+ * datastore-idb, with the shared lock around writes of pins, so that a removal reads pins that stay as they are, with room made where there is none, and
+ * opened again where the browser took it away.
  */
 export class GuestDatastore extends IDBDatastore {
   readonly #store: LocalBlockstore
+  #isLost = false
+  #opening: Promise<void> | undefined
 
   constructor(name: string, store: LocalBlockstore) {
     super(name)
@@ -27,15 +30,46 @@ export class GuestDatastore extends IDBDatastore {
     // datastore-idb gives way to nobody: a deletion of the storage would wait for this tab to close.
     const db = this['db']
     db?.addEventListener('versionchange', () => db.close())
+    db?.addEventListener('close', () => {
+      this.#isLost = true
+    })
   }
 
-  override put(key: Key, value: Uint8Array, options?: { signal?: AbortSignal }): Promise<Key> {
+  override async close(): Promise<void> {
+    this.#isLost = false
+    await this.#opening?.catch(() => undefined)
+    await super.close()
+  }
+
+  override async put(key: Key, value: Uint8Array, options?: { signal?: AbortSignal }): Promise<Key> {
+    await this.#opened()
     const put = (): Promise<Key> => this.#guarded(key, () => super.put(key, value, options))
     return this.#store.withRoom(value.byteLength, () => knowingQuota(put), options?.signal)
   }
 
-  override delete(key: Key, options?: { signal?: AbortSignal }): Promise<void> {
-    return this.#guarded(key, () => super.delete(key, options))
+  override async get(key: Key, options?: { signal?: AbortSignal }): Promise<Uint8Array> {
+    await this.#opened()
+    return super.get(key, options)
+  }
+
+  override async has(key: Key, options?: { signal?: AbortSignal }): Promise<boolean> {
+    await this.#opened()
+    return super.has(key, options)
+  }
+
+  override async delete(key: Key, options?: { signal?: AbortSignal }): Promise<void> {
+    await this.#opened()
+    await this.#guarded(key, () => super.delete(key, options))
+  }
+
+  override async *query(query: Query, options?: { signal?: AbortSignal }): AsyncGenerator<Pair> {
+    await this.#opened()
+    yield* super.query(query, options)
+  }
+
+  override async *queryKeys(query: KeyQuery, options?: { signal?: AbortSignal }): AsyncGenerator<Key> {
+    await this.#opened()
+    yield* super.queryKeys(query, options)
   }
 
   /** In place of the one of datastore-idb, which says nothing of what fails. */
@@ -43,6 +77,7 @@ export class GuestDatastore extends IDBDatastore {
     const puts = new Map<string, Uint8Array>()
     const deletes = new Set<string>()
     const commit = async (): Promise<void> => {
+      await this.#opened()
       const db = this['db']
       if (db === undefined) throw new ClosedError('the datastore was closed')
       const { store, done } = db.transaction(this['location'], 'readwrite')
@@ -60,6 +95,19 @@ export class GuestDatastore extends IDBDatastore {
         await this.#store.withRoom(0, () => knowingQuota(() => this.#store.locks.shared(commit)), options?.signal)
       },
     }
+  }
+
+  /** What is there then is empty. */
+  async #opened(): Promise<void> {
+    if (!this.#isLost) return
+    this.#opening ??= this.open()
+      .then(() => {
+        this.#isLost = false
+      })
+      .finally(() => {
+        this.#opening = undefined
+      })
+    await this.#opening
   }
 
   #guarded<T>(key: Key, work: () => Promise<T>): Promise<T> {

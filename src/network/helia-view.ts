@@ -31,45 +31,56 @@ const PAGE_BLOCKS = 128
 
 /** A session over the blocks, taken over from an earlier context where one ended without its day being over. */
 export async function openSession(store: LocalBlockstore, pinnedByHelia: PinnedByHelia, mayFree = true): Promise<SessionBlockstore> {
-  for (const owner of await store.catalog.pending()) {
-    if (owner.kind !== 'session') continue
-    const lock = await store.locks.own(owner.id)
-    if (lock !== undefined) return new SessionBlockstore(store, { id: owner.id, lock, pinnedByHelia, mayFree })
-  }
-  const id = newOwnerId()
-  const lock = await store.locks.own(id)
-  if (lock === undefined) throw new StorageError(`lock of new session ${id} is taken: this cannot be`)
-  return new SessionBlockstore(store, { id, lock, pinnedByHelia, mayFree })
+  return new SessionBlockstore(store, await takeSession(store), { pinnedByHelia, mayFree })
 }
 
 interface SessionInit {
-  id: string
-  lock: Held
   pinnedByHelia: PinnedByHelia
   /** Every other context that uses these blocks sees this one's locks. */
   mayFree: boolean
 }
 
+interface Session {
+  id: string
+  lock: Held
+  batches: Batches
+  named: Set<BlockKey>
+  /** The name of the catalog that it is on record in. */
+  catalog: string | undefined
+}
+
+async function takeSession(store: LocalBlockstore): Promise<Session> {
+  for (const owner of await store.catalog.pending()) {
+    if (owner.kind !== 'session') continue
+    const lock = await store.locks.own(owner.id)
+    if (lock !== undefined) return sessionOf(store, owner.id, lock)
+  }
+  const id = newOwnerId()
+  const lock = await store.locks.own(id)
+  if (lock === undefined) throw new StorageError(`lock of new session ${id} is taken: this cannot be`)
+  return sessionOf(store, id, lock)
+}
+
+function sessionOf(store: LocalBlockstore, id: string, lock: Held): Session {
+  const batches = new Batches(store, { id, kind: 'session', pending: 'session', lastUsed: Date.now() })
+  return { id, lock, batches, named: new Set(), catalog: store.catalog.id }
+}
+
 export class SessionBlockstore implements Blockstore {
   readonly #store: LocalBlockstore
-  readonly #id: string
-  readonly #lock: Held
   readonly #pinnedByHelia: PinnedByHelia
   readonly #mayFree: boolean
-  readonly #batches: Batches
-  #named = new Set<BlockKey>()
+  #session: Promise<Session>
   #puts = new Map<BlockKey, Bytes>()
   #asks = new Set<BlockKey>()
   #turn: Promise<Set<BlockKey>> | undefined
   #current: Promise<unknown> = Promise.resolve()
 
-  constructor(store: LocalBlockstore, { id, lock, pinnedByHelia, mayFree }: SessionInit) {
+  constructor(store: LocalBlockstore, session: Session, { pinnedByHelia, mayFree }: SessionInit) {
     this.#store = store
-    this.#id = id
-    this.#lock = lock
+    this.#session = Promise.resolve(session)
     this.#pinnedByHelia = pinnedByHelia
     this.#mayFree = mayFree
-    this.#batches = new Batches(store, { id, kind: 'session', pending: 'session', lastUsed: Date.now() })
   }
 
   async put(cid: CID, value: BlockInput, options?: ViewOptions): Promise<CID> {
@@ -112,7 +123,7 @@ export class SessionBlockstore implements Blockstore {
     options?.signal?.throwIfAborted()
     if (options?.[FETCHED] !== undefined) return false
     const key = blockKey(cid)
-    if (options?.[READS] === true || this.#named.has(key)) return (await this.#store.hasKeys([key]))[0] === true
+    if (options?.[READS] === true || (await this.#onRecord()).named.has(key)) return (await this.#store.hasKeys([key]))[0] === true
     this.#asks.add(key)
     return (await this.#next()).has(key)
   }
@@ -137,14 +148,15 @@ export class SessionBlockstore implements Blockstore {
   }
 
   async *getAll(options?: ViewOptions): AsyncGenerator<{ cid: CID; bytes: AsyncGenerator<Uint8Array> }> {
-    const references = await this.#store.catalog.referencesOf(this.#id)
+    const session = await this.#onRecord()
+    const references = await this.#store.catalog.referencesOf(session.id)
     const keys = [...new Set(references.flatMap((reference) => reference.blocks))]
     for (let from = 0; from < keys.length; from += PAGE_BLOCKS) {
       options?.signal?.throwIfAborted()
       const page = keys.slice(from, from + PAGE_BLOCKS)
       const [owners, here] = await Promise.all([this.#store.catalog.ownersOf(page), this.#store.hasKeys(page)])
       for (const [index, key] of page.entries()) {
-        if (here[index] !== true || owners[index]?.some((owner) => owner.id !== this.#id) === true) continue
+        if (here[index] !== true || owners[index]?.some((owner) => owner.id !== session.id) === true) continue
         const cid = rawCid(key)
         yield { cid, bytes: this.get(cid, options) }
       }
@@ -154,14 +166,32 @@ export class SessionBlockstore implements Blockstore {
   /** Waits for what is queued and lets go of the session; it lasts a day from now. */
   async close(): Promise<void> {
     await this.#current.catch(() => undefined)
+    const { id, lock } = await this.#session
     try {
-      await this.#store.catalog.touchPending(this.#id)
+      await this.#store.catalog.touchPending(id)
     } catch (error) {
       // A storage that was destroyed has no session to keep, and one that can't be written keeps the time of its last batch.
       if (!(error instanceof StorageError)) throw error
     } finally {
-      await this.#lock.release()
+      await lock.release()
     }
+  }
+
+  /** The session; another one where the browser took away the catalog in which it was on record. */
+  async #onRecord(): Promise<Session> {
+    const current = this.#session
+    const before = await current
+    const { catalog } = this.#store
+    await catalog.database.open()
+    if (this.#session !== current || catalog.id === undefined || catalog.id === before.catalog) return this.#session
+    const renewed = takeSession(this.#store)
+    this.#session = renewed.catch((error: unknown) => {
+      this.#session = current
+      throw error
+    })
+    const after = await this.#session
+    await before.lock.release()
+    return after
   }
 
   /** Everything asked for while one batch is on its way goes into the next one together. Answers what is here after it. */
@@ -178,10 +208,11 @@ export class SessionBlockstore implements Blockstore {
     this.#turn = undefined
     const bytes = [...puts.values()].reduce((sum, { byteLength }) => sum + byteLength, 0)
     const write = async (): Promise<Set<BlockKey>> => {
-      if (puts.size > 0) await this.#batches.write(puts)
-      const here = asks.size > 0 ? (await this.#batches.nameHere(new Map([...asks].map((key) => [key, -1])))).here : new Set<BlockKey>()
-      for (const key of [...puts.keys(), ...here]) this.#named.add(key)
-      if (this.#puts.size === 0) await this.#batches.report()
+      const { batches, named } = await this.#onRecord()
+      if (puts.size > 0) await batches.write(puts)
+      const here = asks.size > 0 ? (await batches.nameHere(new Map([...asks].map((key) => [key, -1])))).here : new Set<BlockKey>()
+      for (const key of [...puts.keys(), ...here]) named.add(key)
+      if (this.#puts.size === 0) await batches.report()
       return here
     }
     const work = this.#store.withRoom(bytes, () => this.#store.locks.shared(write))
@@ -195,16 +226,17 @@ export class SessionBlockstore implements Blockstore {
     const keys = [...new Set(cids.map(blockKey))]
     await this.#current.catch(() => undefined)
     await this.#store.locks.exclusive(async () => {
+      const session = await this.#onRecord()
       const owners = await this.#store.catalog.ownersOf(keys)
-      const mine = keys.filter((_, index) => owners[index]?.some((owner) => owner.id === this.#id))
+      const mine = keys.filter((_, index) => owners[index]?.some((owner) => owner.id === session.id))
       // Where other tabs don't see this lock, freeing is left to an opening without them.
-      if (this.#mayFree) await freeNamedBy(this.#store, this.#id, mine, this.#pinnedByHelia)
-      await this.#forget(mine)
+      if (this.#mayFree) await freeNamedBy(this.#store, session.id, mine, this.#pinnedByHelia)
+      await this.#forget(session, mine)
     })
   }
 
-  async #forget(keys: readonly BlockKey[]): Promise<void> {
-    for (const key of keys) this.#named.delete(key)
+  async #forget(session: Session, keys: readonly BlockKey[]): Promise<void> {
+    for (const key of keys) session.named.delete(key)
     await this.#store.catalog.write(['owners', 'references'], async (tx) => {
       const references = tx.objectStore('references')
       if (!this.#mayFree && keys.length > 0) {
@@ -215,7 +247,7 @@ export class SessionBlockstore implements Blockstore {
       for (const key of keys) {
         const names = (await result(references.index('blocks').getAllKeys(key))) as [string, string][]
         for (const name of names) {
-          if (name[0] !== this.#id) continue
+          if (name[0] !== session.id) continue
           const reference = await result<Reference | undefined>(references.get(name))
           if (reference === undefined) continue
           const index = reference.blocks.indexOf(key)

@@ -1,6 +1,8 @@
 // Answers out of files: whole, in ranges, or none where the client has it.
 import type { CID } from 'multiformats/cid'
+import { MissingBlockError } from '../blocks/blocks.ts'
 import { decodePb, unixfsOf } from '../blocks/links.ts'
+import { UnavailableError } from '../errors.ts'
 import { readBlock } from '../files/node.ts'
 import { openFile, readInto, type FileLayout } from '../files/read.ts'
 import type { Bytes } from '../types.ts'
@@ -15,7 +17,11 @@ export async function respondWithFile(answering: Answering, index?: { cid: CID; 
   const { request, wanted, operation, content, target, memory, options, end } = answering
   const cid = index?.cid ?? target.cid
   const etag = `"${target.cid.toString()}"`
-  const isKnown = isMatched(request.headers.get('if-none-match'), etag)
+  const roots = rootsOf(wanted, target)
+  // Known by its CID alone: no leaf is read, or fetched, for that.
+  if (isMatched(request.headers.get('if-none-match'), etag)) {
+    return { response: new Response(null, { status: 304, headers: contentHeaders(wanted, { etag, roots }) }) }
+  }
   const file = await openFile(content, cid, { signal: operation.signal, cache: operation.core.layouts })
   const remembered = memory.of(cid, operation.core.catalog.id)
   const keep = (whole: boolean): Promise<void> => content.keep(target.cid, target.nodes, whole && index === undefined)
@@ -24,14 +30,13 @@ export async function respondWithFile(answering: Answering, index?: { cid: CID; 
   const headers = contentHeaders(wanted, {
     type: await typeOf(answering, reading, index === undefined ? name : index.name),
     etag,
-    roots: rootsOf(wanted, target),
+    roots,
     disposition:
       wanted.download || wanted.filename !== undefined
         ? disposition(wanted.download ? 'attachment' : 'inline', wanted.filename ?? name ?? target.cid.toString())
         : undefined,
   })
   headers.set('Accept-Ranges', 'bytes')
-  if (isKnown) return { response: new Response(null, { status: 304, headers }) }
   return respondWithSpan(request, reading, headers, end)
 }
 
@@ -40,7 +45,7 @@ export async function respondWithSpan(request: Request, reading: Reading, header
   const { file } = reading
   const spans = rangesOf(request, headers.get('etag') ?? '', file.size)
   if (spans?.length === 0) return unsatisfiable(headers, file.size)
-  if (spans !== undefined && spans.length > 1) return respondWithSpans(request, reading, spans, headers, end)
+  if (spans !== undefined && spans.length > 1) return respondWithSpans(reading, spans, headers, end)
   const span = spans?.[0] ?? { from: 0, to: file.size }
   const status = describeSpan(headers, spans?.[0], file.size)
   if (request.method === 'HEAD') return { response: new Response(null, { status, headers }) }
@@ -75,6 +80,8 @@ export async function respondWithSymlink(answering: Answering): Promise<Made> {
 }
 
 function rangesOf(request: Request, etag: string, size: number): ByteSpan[] | undefined {
+  // Ranges are of GET alone: https://www.rfc-editor.org/rfc/rfc9110#section-14.2
+  if (request.method !== 'GET') return undefined
   const condition = request.headers.get('if-range')
   // A date says nothing of content that never changes, and a weak tag may not be used so.
   if (condition !== null && condition.trim() !== etag) return undefined
@@ -95,7 +102,7 @@ function unsatisfiable(headers: Headers, size: number): Made {
 }
 
 /** https://www.rfc-editor.org/rfc/rfc9110#name-media-type-multipart-bytera */
-function respondWithSpans(request: Request, reading: Reading, spans: readonly ByteSpan[], headers: Headers, end: () => void): Made {
+function respondWithSpans(reading: Reading, spans: readonly ByteSpan[], headers: Headers, end: () => void): Made {
   const { size } = reading.file
   const boundary = crypto.getRandomValues(new Uint32Array(4)).join('-')
   const encoder = new TextEncoder()
@@ -110,14 +117,13 @@ function respondWithSpans(request: Request, reading: Reading, spans: readonly By
     [...before, after].reduce((sum, part) => sum + part.byteLength, 0) + spans.reduce((sum, { from, to }) => sum + to - from, 0)
   headers.set('Content-Type', `multipart/byteranges; boundary=${boundary}`)
   headers.set('Content-Length', String(length))
-  if (request.method === 'HEAD') return { response: new Response(null, { status: 206, headers }) }
   const body = bodyOfSpans(reading, spans, before, after, end)
   return { response: new Response(body.body, { status: 206, headers }), body }
 }
 
 /** What the entry declares, what a name says, else what the first bytes look like. */
 async function typeOf(
-  { wanted, entries }: Answering,
+  { request, wanted, entries }: Answering,
   { operation, content, file, memory, verify }: Reading,
   name?: string,
 ): Promise<string> {
@@ -129,8 +135,15 @@ async function typeOf(
     const type = each === undefined ? undefined : typeOfName(each)
     if (type !== undefined) return type
   }
-  memory.sniffedType ??= await sniff(operation.signal, content, file, verify !== 'never')
-  return memory.sniffedType
+  try {
+    memory.sniffedType ??= await sniff(operation.signal, content, file, verify !== 'never')
+    return memory.sniffedType
+  } catch (error) {
+    // A range needs its own bytes alone.
+    const isPart = request.headers.has('range') && (error instanceof MissingBlockError || error instanceof UnavailableError)
+    if (isPart) return UNKNOWN_TYPE
+    throw error
+  }
 }
 
 async function sniff(signal: AbortSignal, content: Reading['content'], file: FileLayout, verify: boolean): Promise<string> {

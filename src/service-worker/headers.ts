@@ -9,7 +9,8 @@ const GENERATED = 'public, max-age=604800, stale-while-revalidate=2678400'
 const EXPOSED = 'Content-Length, Content-Range, ETag, X-Chunked-Output, X-Content-Type-Options, X-Ipfs-Path, X-Ipfs-Roots, X-Stream-Output'
 
 export interface HeaderFields {
-  type: string
+  /** Absent where there is no content with it. */
+  type?: string | undefined
   etag: string
   /** CIDs of the root and of what each name leads to. */
   roots: readonly string[]
@@ -18,15 +19,15 @@ export interface HeaderFields {
   disposition?: string | undefined
 }
 
-/** Headers of an answer with content. */
+/** Headers of an answer with content, or of one to a client that has it. */
 export function contentHeaders(request: ContentRequest, fields: HeaderFields): Headers {
   const headers = new Headers({
-    'Content-Type': fields.type,
     'Cache-Control': fields.isGenerated === true ? GENERATED : IMMUTABLE,
     ETag: fields.etag,
     'X-Ipfs-Path': ipfsPath(request),
     'X-Ipfs-Roots': fields.roots.join(','),
   })
+  if (fields.type !== undefined) headers.set('Content-Type', fields.type)
   if (fields.disposition !== undefined) headers.set('Content-Disposition', fields.disposition)
   return headers
 }

@@ -168,6 +168,43 @@ describe('destroy()', () => {
     expect(await names(name)).toEqual([])
   })
 
+  it('that comes while a storage looks at its catalog is told to it, and does not wait for it', async () => {
+    const name = freshName()
+    const before = localStorageOf({ cacheDir: name })
+    await before.store('here')
+    await before.close()
+    const db = await hold(`${name}/catalog`)
+    const store = db.transaction('meta', 'readwrite').objectStore('meta')
+    let isHeld = true
+    const goOn = (): void => {
+      if (isHeld) store.get('format').onsuccess = goOn
+    }
+    goOn()
+    const open = Object.getOwnPropertyDescriptor(IDBFactory.prototype, 'open') as { value: IDBFactory['open'] }
+    const asked = new Promise<void>((resolve) => {
+      IDBFactory.prototype.open = function (this: IDBFactory, ...args) {
+        if (args[0] === `${name}/catalog`) resolve()
+        return open.value.apply(this, args)
+      }
+    })
+    try {
+      const storage = localStorageOf({ cacheDir: name })
+      const opening = rejection(storage.ready())
+      await asked
+      const deleted = new Promise<string>((resolve) => {
+        indexedDB.deleteDatabase(`${name}/catalog`).onsuccess = () => resolve('deleted')
+        db.onversionchange = () => {
+          isHeld = false
+          db.close()
+        }
+      })
+      expect(await opening).toMatchObject({ code: 'database', message: expect.stringContaining('was deleted') as string })
+      expect(await deleted).toBe('deleted')
+    } finally {
+      IDBFactory.prototype.open = open.value
+    }
+  })
+
   it('goes past a Helia that runs', async () => {
     const name = freshName()
     const storage = await storageOf({ cacheDir: name, ...QUIET }).ready()

@@ -259,6 +259,12 @@ describe('a server', () => {
     expect((await file.stats()).sent).toBeLessThan(40 * MIB + 10 * MIB)
   })
 
+  it('that wants one request at a time gets that', async () => {
+    const file = remote(64 * MIB, { only: 1 })
+    await expectDownloaded(file)
+    expect((await file.stats()).most).toBe(1)
+  })
+
   it('whose content changes in between: the new bytes', async () => {
     const file = remote(40 * MIB, { change: 3 })
     await expectDownloaded(file, changedBytes(file))

@@ -1,7 +1,7 @@
 // Room for what is new, taken from what was used least recently: within `maxBytes`, and within what the browser allows.
 import { afterEach, describe, expect, it } from 'vitest'
 import { IPFSKitStorage, QuotaError, type StorageEvents } from '../../src/index.ts'
-import { closeAll, countAll, freshName, localStorageOf, randomBytes, same, tiered } from './support/stores.ts'
+import { closeAll, countAll, freshName, localStorageOf, randomBytes, same, TIER, tiered } from './support/stores.ts'
 
 const MIB = 1024 * 1024
 /** Large enough for a pack of its own; with its root it takes a little more. */
@@ -104,6 +104,36 @@ describe('maxBytes', () => {
     await expect(storage.store(fresh(12 * MIB))).rejects.toThrow(QuotaError)
     expect(await names(storage)).toEqual(['a', 'b'])
     expect(evicted).toEqual([])
+  })
+
+  it('refuses what has no room beside what is pinned before anything is given up, unless it may be here already', async () => {
+    const storage = localStorageOf({ config: { maxBytes: 21 * MIB } })
+    const evicted = heard(storage, 'evicted')
+    const pinned = fresh(6 * MIB)
+    // Contents that share blocks, of which only one more is kept.
+    await storage.store(pinned, { filename: 'pinned', pin: true })
+    await storage.store(new Blob([pinned, fresh(MIB)]), { filename: 'longer', pin: true })
+    for (const filename of ['a', 'b']) await storage.store(fresh(SIZE), { filename })
+    const needed = 15 * MIB
+    const late = fresh(needed)
+    let read = 0
+    const source = new Blob([late])
+    const refused = await storage.store(source, { filename: 'late', onProgress: ({ bytes }) => (read = bytes) }).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    expect(refused).toMatchObject({ name: 'QuotaError', needed, available: expect.any(Number) as number })
+    expect((refused as QuotaError).available).toBeGreaterThan(13 * MIB)
+    expect((refused as QuotaError).available).toBeLessThanOrEqual(14 * MIB)
+    // Of records a batch is as large as the file.
+    if (TIER === 'packs') expect(read).toBeLessThan(needed)
+    expect(await names(storage)).toEqual(['a', 'b', 'longer', 'pinned'])
+    expect(evicted).toEqual([])
+    // What is pinned is stored again without any room, and so is what shares enough with it.
+    await storage.store(new Blob([pinned, fresh(11 * MIB)]), { filename: 'shares' })
+    await storage.store(pinned, { filename: 'again' })
+    expect(await names(storage)).toEqual(['again', 'longer', 'pinned', 'shares'])
+    expect(await usedBytes(storage)).toBeLessThanOrEqual(21 * MIB)
   })
 
   it('may be little', async () => {

@@ -38,7 +38,57 @@ function namesOf(files: readonly FileInfo[]): string[] {
   return files.map(({ filename }) => filename)
 }
 
+/** Does `work` and, while that has just looked up what entries refer to, `other` from its beginning to its end. */
+async function meanwhile<T>(cacheDir: string, work: () => Promise<T>, other: () => Promise<unknown>): Promise<T> {
+  const { prototype } = IDBTransaction
+  const original = Object.getOwnPropertyDescriptor(prototype, 'oncomplete') as PropertyDescriptor
+  let done: Promise<unknown> | undefined
+  Object.defineProperty(prototype, 'oncomplete', {
+    ...original,
+    set(this: IDBTransaction, handler: (event: Event) => void) {
+      const isIt = this.db.name === `${cacheDir}/catalog` && this.mode === 'readonly' && this.objectStoreNames.contains('references')
+      original.set?.call(this, (event: Event) => {
+        if (!isIt || done !== undefined) return handler.call(this, event)
+        done = other()
+        void done.finally(() => handler.call(this, event))
+      })
+    },
+  })
+  try {
+    const answer = await work()
+    expect(await done).toBe(true)
+    return answer
+  } finally {
+    Object.defineProperty(prototype, 'oncomplete', original)
+  }
+}
+
 describe('many small files stored together', () => {
+  it('are whole or not there in a listing, whatever another storage deletes while it is made', async () => {
+    const { name, storage, items, cids } = await filled(itemsOf(12))
+    const other = localStorageOf({ cacheDir: name })
+    await other.ready()
+    const names = items.map(({ filename }) => filename).toSorted()
+    const goes = (index: number): Promise<boolean> => other.delete(at(cids, index))
+    const left = (...gone: number[]): string[] => names.filter((one) => !gone.some((index) => at(items, index).filename === one))
+    const whole = (files: readonly FileInfo[]): string[] => files.map(({ filename, state }) => (state === 'whole' ? filename : state))
+
+    const all = await meanwhile(
+      name,
+      () => storage.listFiles(),
+      () => goes(3),
+    )
+    expect(whole(all)).toEqual(left(3))
+    // One that is full says that there may be more.
+    const page = await meanwhile(
+      name,
+      () => storage.listFiles('/', { limit: 5 }),
+      () => goes(0),
+    )
+    expect(whole(page)).toEqual(left(3, 0).slice(0, 5))
+    expect(whole(await storage.listFiles('/', { after: at(page, 4) }))).toEqual(left(3, 0).slice(5))
+  })
+
   it('are each there, in order, and go each by itself', async () => {
     const { name, storage, items, cids } = await filled()
     expect(await countAll(name)).toMatchObject(

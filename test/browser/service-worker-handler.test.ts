@@ -156,7 +156,7 @@ describe('files', () => {
     const response = await get(`/ipfs/${cid}`, { method: 'HEAD' })
     expect([response.status, response.headers.get('content-length'), await response.text()]).toEqual([200, '5', ''])
     const range = await get(`/ipfs/${cid}`, { method: 'HEAD', headers: { range: 'bytes=1-2' } })
-    expect([range.status, range.headers.get('content-range'), range.headers.get('content-length')]).toEqual([206, 'bytes 1-2/5', '2'])
+    expect([range.status, range.headers.get('content-range'), range.headers.get('content-length')]).toEqual([200, null, '5'])
   })
 
   it('without content are answered', async () => {

@@ -1,65 +1,50 @@
-// The page that the proxy asks: puts the fixtures where an application that adopts a database of blocks has them, and replays requests.
-import { CarReader } from '@ipld/car'
+// The page whose requests the service worker answers.
 import { IDBBlockstore } from 'blockstore-idb'
-import type { Answered, Asked } from './service-worker.ts'
+import { CID } from 'multiformats/cid'
+import type { PlainBlock, PlainRequest, PlainResponse } from './harness.mjs'
 
-export interface Replayed extends Answered {
-  /** In base64. */
-  body: string
+const page = {
+  /** Puts blocks as an application does that has a stock blockstore: some of them may lack what they link to. */
+  async adopt(blocks: PlainBlock[]): Promise<void> {
+    const store = new IDBBlockstore('conformance/blocks')
+    await store.open()
+    for (const { cid, base64 } of blocks) await store.put(CID.parse(cid), bytesOf(base64))
+    await store.close()
+  },
+
+  async register(): Promise<void> {
+    await navigator.serviceWorker.register('/service-worker.js')
+    await navigator.serviceWorker.ready
+    if (navigator.serviceWorker.controller !== null) return
+    await new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
+  },
+
+  /** Of the headers those that scripts may not set are dropped by the browser. */
+  async ask(request: PlainRequest): Promise<PlainResponse> {
+    const { method, path, headers } = request
+    const response = await fetch(new URL(location.origin + path), { method, headers, redirect: 'manual' })
+    if (response.type === 'opaqueredirect') return { ...(await askByMessage(request)), base64: '' }
+    return { status: response.status, headers: [...response.headers], base64: base64Of(new Uint8Array(await response.arrayBuffer())) }
+  },
 }
 
-export interface ConformancePage {
-  ready: Promise<void>
-  put: (car: string) => Promise<number>
-  replay: (asked: Asked) => Promise<Replayed>
-}
+export type ConformancePage = typeof page
 
-async function takeOver(): Promise<void> {
-  await navigator.serviceWorker.register('/service-worker.js')
-  await navigator.serviceWorker.ready
-  if (navigator.serviceWorker.controller !== null) return
-  await new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
-}
+Object.assign(globalThis, { page })
 
-/** Some fixtures lack blocks on purpose, which importCar() refuses. */
-async function put(car: string): Promise<number> {
-  const store = new IDBBlockstore('conformance/blocks')
-  await store.open()
-  const reader = await CarReader.fromBytes(await bytesOf(car))
-  let count = 0
-  for await (const { cid, bytes } of reader.blocks()) {
-    await store.put(cid, new Uint8Array(bytes))
-    count++
-  }
-  await store.close()
-  return count
-}
-
-async function replay(asked: Asked): Promise<Replayed> {
-  const response = await fetch(asked.path, { ...asked.init, redirect: 'manual' })
-  if (response.type === 'opaqueredirect') return { ...(await told(asked)), body: '' }
-  return { status: response.status, headers: [...response.headers], body: await base64Of(await response.blob()) }
-}
-
-function told(asked: Asked): Promise<Answered> {
+async function askByMessage(request: PlainRequest): Promise<Omit<PlainResponse, 'base64'>> {
   const { port1, port2 } = new MessageChannel()
-  return new Promise((resolve) => {
-    port1.onmessage = ({ data }: MessageEvent<Answered>) => resolve(data)
-    navigator.serviceWorker.controller?.postMessage(asked, [port2])
+  const answered = new Promise<Omit<PlainResponse, 'base64'>>((resolve) => {
+    port1.onmessage = ({ data }) => resolve(data)
   })
+  navigator.serviceWorker.controller?.postMessage(request, [port2])
+  return answered
 }
 
-async function bytesOf(base64: string): Promise<Uint8Array> {
-  return new Uint8Array(await (await fetch(`data:;base64,${base64}`)).arrayBuffer())
+function bytesOf(base64: string): Uint8Array {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0))
 }
 
-function base64Of(blob: Blob): Promise<string> {
-  const reader = new FileReader()
-  return new Promise((resolve, reject) => {
-    reader.onload = () => resolve((reader.result as string).split(',')[1] ?? '')
-    reader.onerror = () => reject(reader.error ?? new Error('the body can not be read'))
-    reader.readAsDataURL(blob)
-  })
+function base64Of(bytes: Uint8Array): string {
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))
 }
-
-Object.assign(globalThis, { conformance: { ready: takeOver(), put, replay } satisfies ConformancePage })

@@ -1,29 +1,17 @@
-// The worker under test: as an application has it, but that it serves everything it has to everybody, as a gateway does.
-import { createHandler, getStorage, install, type HandlerOptions } from '../../src/service-worker/index.ts'
+// The service worker that is asked for conformance: it serves whatever lies in its storage, to everyone.
+import { createHandler, install, type HandlerOptions } from '../../src/service-worker/index.ts'
+import type { PlainRequest } from './harness.mjs'
 
-export interface Asked {
-  path: string
-  init: RequestInit
-}
+const OPTIONS: HandlerOptions = { storage: { cacheDir: 'conformance', forceFallback: true }, allow: () => true, allowOrigins: '*' }
 
-export interface Answered {
-  status: number
-  headers: [string, string][]
-}
+install(self, OPTIONS)
 
-const options: HandlerOptions = {
-  storage: getStorage({ cacheDir: 'conformance', forceFallback: true }),
-  allow: () => true,
-  allowOrigins: '*',
-}
-install(self, options)
+const handle = createHandler(OPTIONS)
 
-/** A page sees neither status nor Location of a redirect, so what the handler answers is told by message. */
-const handle = createHandler(options)
-self.addEventListener('message', (event: MessageEvent<Asked>) => {
-  const [port] = event.ports
-  const { path, init } = event.data
-  void handle(new Request(new URL(path, location.href), init)).then((response) => {
-    port?.postMessage({ status: response?.status ?? 404, headers: [...(response?.headers ?? [])] } satisfies Answered)
+// A page sees nothing of a redirect that it does not follow: it asks by message then.
+self.addEventListener('message', ({ data, ports }: MessageEvent<PlainRequest>) => {
+  const { method, path, headers } = data
+  void handle(new Request(new URL(path, location.href), { method, headers })).then((response) => {
+    ports[0]?.postMessage({ status: response?.status, headers: [...(response?.headers ?? [])] })
   })
 })

@@ -23,6 +23,8 @@ interface Tab {
   bytes: (mebibytes: number, seed: number) => Uint8Array<ArrayBuffer>
   evicted: { filename: string; bytes: number }[]
   held: (Blob | null)[]
+  /** What the status said was used each time that it changed. */
+  freed: number[]
 }
 
 let app: App
@@ -276,12 +278,22 @@ describe.each(['records', 'packs'] as const)('a full disk, on %s,', (tier) => {
   it('that is fuller than it may be, since the browser allows less by now, lets go of what is deleted, and of what room is made of', async () => {
     await open(tier, 400)
     for (const seed of [1, 2, 3]) expect(await store(40, seed, seed === 1)).toBeUndefined()
+    // One block each.
+    for (const seed of [5, 6]) expect(await store(1, seed)).toBeUndefined()
     await setQuota(70)
     // The browser goes by what it allowed before for as long as it remembers.
     await vi.waitFor(async () => expect(await fits()).toBe(false), { timeout: 60_000, interval: 200 })
-    expect(await listed()).toEqual(['1 whole', '2 whole', '3 whole'])
+    expect(await listed()).toEqual(['1 whole', '2 whole', '3 whole', '5 whole', '6 whole'])
+    await tab.evaluate(() => {
+      const own = globalThis as unknown as Tab
+      own.freed = []
+      own.storage.addEventListener('status', ({ detail }) => own.freed.push(detail.usage.bytes))
+    })
+    expect(await remove('5')).toBe(true)
+    expect(await remove('6')).toBe(true)
     expect(await remove('2')).toBe(true)
     expect(await listed()).toEqual(['1 whole', '3 whole'])
+    await tab.waitForFunction(() => (globalThis as unknown as Tab).freed.length > 0)
     // Room is made of what is left.
     expect(await store(5, 9, true)).toBeUndefined()
     expect(await evicted()).toEqual(['3'])

@@ -34,7 +34,7 @@ const LAST_MODIFIED = 'Wed, 01 Jan 2025 00:00:00 GMT'
  * `validator=weak|date|none`: else a strong ETag. `change=n`: from the n-th request on another content, under another validator.
  * `cut=n&after=bytes`: n answers break off after so many bytes. `stall=n`: n answers stop coming after a piece.
  * `busy=n&status=429&retry=1`: n answers of that status, with that Retry-After. `status=…` alone: every answer.
- * `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to
+ * `only=n`: 429 beyond so many at once. `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to
  * answer until /<id>/go is asked for. `pace=ms`: so long between pieces, so that it is read as fast as it is sent.
  */
 export function downloadServer(): RequestListener {
@@ -95,6 +95,10 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   state.asked.push(condition === undefined ? range : `${range} if ${String(condition)}`)
   if (query.has('to')) {
     response.writeHead(302, { ...headers, location: query.get('to') ?? '' }).end()
+    return
+  }
+  if (query.has('only') && state.open >= number('only')) {
+    response.writeHead(429, headers).end('busy')
     return
   }
   if (query.has('status') && (!query.has('busy') || comes('busy'))) {

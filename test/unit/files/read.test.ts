@@ -11,8 +11,17 @@ import { identity } from 'multiformats/hashes/identity'
 import { describe, expect, it } from 'vitest'
 import { MissingBlockError } from '../../../src/blocks/blocks.ts'
 import { importFile } from '../../../src/files/import.ts'
-import { checkRange, LayoutCache, openFile, readInto, readRange, toStream, type ReadOptions } from '../../../src/files/read.ts'
-import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH, STREAM_WINDOW_BYTES } from '../../../src/limits.ts'
+import {
+  checkRange,
+  LayoutCache,
+  openFile,
+  readInto,
+  readRange,
+  toStream,
+  type IntoOptions,
+  type ReadOptions,
+} from '../../../src/files/read.ts'
+import { CHUNK_SIZE_BYTES, MAX_DAG_DEPTH, MAX_UNPROVEN_BYTES, STREAM_WINDOW_BYTES } from '../../../src/limits.ts'
 import type { Bytes } from '../../../src/types.ts'
 import { build, put, putDirectory, putFile, putSymlink, type Shape } from './dags.ts'
 import { collect, concat, MemoryBlocks, readAll, settle, vectorBytes, vectorPieces } from './memory-blocks.ts'
@@ -430,31 +439,93 @@ describe('what is no file', () => {
     await expect(read(blocks, cid, 0, undefined, { cache: new LayoutCache() })).rejects.toMatchObject({ name: 'UnsupportedContentError' })
   })
 
-  it.each<[string, (blocks: MemoryBlocks) => Promise<CID>]>([
+  it.each<[string, number, (blocks: MemoryBlocks) => Promise<CID>]>([
     [
-      'a leaf of another size',
+      'shorter than its leaf',
+      4999,
       async (blocks) => (await putFile(blocks, DATA, [{ ...(await build(blocks, { leaf: DATA, as: 'raw' })), size: 4999 }])).cid,
     ],
     [
-      'a node of another size',
+      'longer than its leaf',
+      5001,
+      async (blocks) => (await putFile(blocks, DATA, [{ ...(await build(blocks, { leaf: DATA, as: 'raw' })), size: 5001 }])).cid,
+    ],
+    [
+      'longer than the node below',
+      10_001,
       async (blocks) => {
         const child = await putFile(blocks, DATA, [await build(blocks, { leaf: DATA, as: 'raw' })])
         return (await putFile(blocks, DATA, [{ ...child, size: child.size + 1 }])).cid
       },
     ],
     [
-      'a large node of another size',
+      'much longer than the node below',
+      3 * MIB,
       async (blocks) => {
         const child = await putFile(blocks, DATA, [await build(blocks, { leaf: DATA, as: 'raw' })])
         return (await putFile(blocks, DATA, [{ ...child, size: 3 * MIB }])).cid
       },
     ],
-  ])('%s is told with the size that was claimed', async (_name, make) => {
+    [
+      'nothing of a leaf',
+      0,
+      async (blocks) => (await putFile(blocks, DATA, [{ ...(await build(blocks, { leaf: DATA, as: 'raw' })), size: 0 }])).cid,
+    ],
+    [
+      'nothing of a leaf in its CID',
+      0,
+      async (blocks) =>
+        (await putFile(blocks, DATA, [{ ...(await build(blocks, { leaf: DATA.subarray(0, 9), as: 'identity-raw' })), size: 0 }])).cid,
+    ],
+  ])('nor is one that says %s: a LimitError', async (_name, value, make) => {
     const blocks = new MemoryBlocks()
     const cid = await make(blocks)
-    const lie = { name: 'LimitError', limit: 'CLAIMED_SIZE', value: expect.any(Number) as number }
+    const lie = { name: 'LimitError', limit: 'CLAIMED_BYTES', value }
     await expect(read(blocks, cid)).rejects.toMatchObject(lie)
     await expect(read(blocks, cid, 0, undefined, { cache: new LayoutCache() })).rejects.toMatchObject(lie)
+  })
+
+  it('but one that is large is: read into one array where the lengths of its leaves are known, else into one that grows', async () => {
+    const blocks = new MemoryBlocks()
+    const leaf = await build(blocks, { leaf: new Uint8Array(MIB).fill(7), as: 'raw' })
+    const { cid, size } = await putFile(blocks, new Uint8Array(0), Array(260).fill(leaf))
+    const layout = await openFile(blocks, cid)
+    const lengths = async (keys: readonly string[]): Promise<number[]> => keys.map(() => MIB)
+    const ways: [number[], IntoOptions][] = [
+      [[size], { lengths }],
+      [[MAX_UNPROVEN_BYTES, size], {}],
+      [[MAX_UNPROVEN_BYTES, size], { lengths: async (keys) => keys.map((_, index) => (index === 3 ? MIB - 1 : MIB)) }],
+      [[MAX_UNPROVEN_BYTES, size], { lengths: () => Promise.reject(new Error('nobody knows')) }],
+    ]
+    for (const [expected, options] of ways) {
+      const made: number[] = []
+      const { Uint8Array: Original } = globalThis
+      globalThis.Uint8Array = new Proxy(Original, {
+        construct(target, args: unknown[], newTarget) {
+          if (typeof args[0] === 'number' && args[0] > 64 * MIB) made.push(args[0])
+          return Reflect.construct(target, args, newTarget) as object
+        },
+      })
+      const answer = await readInto(blocks, layout, 0, undefined, options).finally(() => (globalThis.Uint8Array = Original))
+      expect(made).toEqual(expected)
+      expect([answer.byteLength, answer[0], answer[MAX_UNPROVEN_BYTES - 1], answer[MAX_UNPROVEN_BYTES], answer.at(-1)]).toEqual([
+        size,
+        7,
+        7,
+        7,
+        7,
+      ])
+    }
+  })
+
+  it('but one is with leaves that are empty, as it says', async () => {
+    const blocks = new MemoryBlocks()
+    const nothing = new Uint8Array(0)
+    const leaf = await build(blocks, { leaf: DATA, as: 'raw' })
+    for (const as of ['raw', 'identity-raw', 'pb-file'] as const) {
+      const { cid } = await putFile(blocks, nothing, [await build(blocks, { leaf: nothing, as }), leaf])
+      expect(await read(blocks, cid)).toEqual(DATA)
+    }
   })
 
   it('nor is one with a size beyond all numbers', async () => {

@@ -34,7 +34,7 @@ export type Spec =
       links: SpecLink[]
       /** Sizes more or less than there are links. */
       sizes: number
-      fileSize: bigint | undefined
+      fileSize: bigint | 'true' | undefined
       fanout: bigint | undefined
       hashType: bigint | undefined
       dataFirst: boolean
@@ -102,6 +102,7 @@ function specs(honest: boolean): fc.Arbitrary<Spec> {
   const anyHash = honest ? honestHash : hash
   const size = honest ? fc.constant<bigint | number>(0) : rarely<bigint | number>(8, fc.constant(0), fc.constantFrom(...LIES, -1, 1))
   const lieOrNone = rarely<bigint | undefined>(4, fc.constant(undefined), fc.constantFrom(...LIES))
+  const trueOrNone = fc.constantFrom<'true' | undefined>('true', undefined)
   const unixfs = (
     type: fc.Arbitrary<number | undefined>,
     spec: fc.Arbitrary<Spec>,
@@ -116,7 +117,7 @@ function specs(honest: boolean): fc.Arbitrary<Spec> {
         depthIdentifier: 'dag',
       }),
       sizes: honest ? fc.constant(0) : rarely(15, fc.constant(0), fc.constantFrom(-1, 1)),
-      fileSize: honest ? fc.constant(undefined) : lieOrNone,
+      fileSize: honest ? trueOrNone : rarely<bigint | 'true' | undefined>(12, trueOrNone, fc.constantFrom(...LIES)),
       fanout: honest
         ? fc.constant(undefined)
         : rarely<bigint | undefined>(
@@ -302,9 +303,10 @@ export async function make(spec: Spec, blocks: Blocks): Promise<Made> {
       if (!isFile) sizes = []
       if (spec.sizes < 0) sizes.pop()
       if (spec.sizes > 0) sizes.push(5n)
-      const { type, data, fileSize, fanout, hashType } = spec
-      const bytes = pbNode(unixfsMessage({ type, data, sizes, fileSize, fanout, hashType }), links, spec.dataFirst)
+      const { type, data, fanout, hashType } = spec
       const size = isFile ? sizes.reduce((sum, one) => sum + one, BigInt(data?.byteLength ?? 0)) : 0n
+      const fileSize = spec.fileSize === 'true' ? size : spec.fileSize
+      const bytes = pbNode(unixfsMessage({ type, data, sizes, fileSize, fanout, hashType }), links, spec.dataFirst)
       return { cid: await blocks.add(DAG_PB, bytes, spec.hash, spec.version), size: BigInt.asUintN(64, size) }
     }
   }
@@ -405,7 +407,10 @@ export class Model {
         const data = unixfs.data ?? new Uint8Array(0)
         const children = links.map((link, index) => ({ cid: link, size: Number(unixfs.blockSizes[index] ?? 0n) }))
         const total = unixfs.blockSizes.reduce((sum, one) => sum + one, BigInt(data.byteLength))
-        const whole = unixfs.blockSizes.length === links.length && total <= BigInt(Number.MAX_SAFE_INTEGER)
+        const said = fileSizeOf(node.Data ?? new Uint8Array(0))
+        const hides = children.some((child) => child.size === 0 && child.cid.code === RAW && this.#holdsSome(child.cid))
+        const sums = total <= BigInt(Number.MAX_SAFE_INTEGER) && (said === undefined || said === total)
+        const whole = unixfs.blockSizes.length === links.length && sums && !hides
         return { kind: 'file', data, children, size: Number(total), whole }
       }
       case 'directory':
@@ -420,6 +425,11 @@ export class Model {
       default:
         return { kind: 'dag' }
     }
+  }
+
+  /** Of what has an unknown hash nothing is known. */
+  #holdsSome(cid: CID): boolean {
+    return [0, 0x12, 0x13].includes(cid.multihash.code) && this.bytesOf(cid).byteLength > 0
   }
 
   /** undefined where the block is not of its codec or links to too much. */
@@ -477,6 +487,26 @@ export class Model {
     }
     return concat(parts)
   }
+}
+
+/** The last number of field 3 of a message. */
+function fileSizeOf(message: Uint8Array): bigint | undefined {
+  const numberAt = (at: number): [bigint, number] => {
+    let [value, end] = [0n, at]
+    do value |= BigInt((message[end] ?? 0) & 0x7f) << BigInt(7 * (end - at))
+    while ((message[end++] ?? 0) >= 0x80)
+    return [BigInt.asUintN(64, value), end]
+  }
+  let found: bigint | undefined
+  for (let at = 0; at < message.byteLength;) {
+    const [tag, after] = numberAt(at)
+    const [value, end] = numberAt(after)
+    const skipped = { 0: end, 1: after + 8, 2: end + Number(value), 5: after + 4 }[Number(tag & 7n)]
+    if (skipped === undefined) return undefined
+    if (tag === 24n) found = value
+    at = skipped
+  }
+  return found
 }
 
 function unixfsOf(data: Uint8Array | undefined): UnixFS | undefined {

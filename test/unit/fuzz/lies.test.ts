@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CID } from 'multiformats/cid'
 import type { Bytes } from '../../../src/index.ts'
+import { MAX_UNPROVEN_BYTES } from '../../../src/limits.ts'
 import { Blocks, DAG_PB, make, pbNode, RAW, unixfsMessage, type Spec } from './dags.ts'
 import {
   carOf,
@@ -101,12 +102,63 @@ describe('a file that says it has', () => {
       const root = await fileOf([BigInt(size)], [cid], blocks)
       const largest = await largestArray(async () => {
         const codes = await codesOf(root, blocks)
-        expect([codes.retrieve, codes.stream, codes.range]).toEqual(['limit', 'limit', 'limit'])
+        expect([codes.stream, codes.range]).toEqual(['limit', 'limit'])
+        expect(codes.retrieve).toBe('limit')
         expect(codes.exists).toBe('')
       })
       expect(largest).toBeLessThan(MOST_BYTES)
     },
   )
+
+  it.each([0n, 1n, 999n, 1001n, 2n ** 20n])('%d bytes in a leaf of 1,000 says what is claimed and what is there', async (size) => {
+    const { storage, cacheDir } = opened
+    const blocks = new Blocks()
+    const { cid } = await make(leaf, blocks)
+    const root = await fileOf([size], [cid], blocks)
+    await plant(cacheDir, blocks.values())
+    const ways: [string, () => Promise<unknown>][] = [
+      ['retrieve', () => storage.retrieve(root)],
+      ['unverified', () => storage.retrieve(root, { verify: false })],
+      ['stream', async () => drained((await storage.stream(root)) as ReadableStream<Bytes>)],
+      ['blob', () => storage.blob(root)],
+    ]
+    for (const [name, way] of ways) {
+      const { error } = await outcomeOf(way)
+      expect([name, error]).toMatchObject([name, { code: 'limit', limit: 'CLAIMED_BYTES', value: Number(size) }])
+      expect(error?.message).toMatch(
+        size === 0n ? /said to have 0 bytes .* is that of some/ : `said to have ${size} bytes of content, but holds 1000`,
+      )
+    }
+    await uproot(cacheDir, blocks.values())
+  })
+
+  it.each([0n, 999n, 1001n, 2n ** 40n, 2n ** 64n - 1n])('%d bytes as a file, where its children make 1,000, lies', async (fileSize) => {
+    const blocks = new Blocks()
+    const { cid } = await make(leaf, blocks)
+    const root = await blocks.add(DAG_PB, pbNode(unixfsMessage({ type: FILE, sizes: [1000n], fileSize }), [{ cid }]))
+    const codes = await codesOf(root, blocks)
+    for (const method of ['importCar', 'retrieve', 'stream', 'range', 'stat', 'pin'])
+      expect([method, codes[method]]).toEqual([method, 'limit'])
+    const right = await blocks.add(DAG_PB, pbNode(unixfsMessage({ type: FILE, sizes: [1000n], fileSize: 1000n }), [{ cid }]))
+    await opened.storage.importCar(carOf([right], blocks.values()))
+    expect((await opened.storage.retrieve(right))?.byteLength).toBe(1000)
+  })
+
+  it('gigabytes after an honest beginning gets no room for them', async () => {
+    const { storage, cacheDir } = opened
+    const blocks = new Blocks()
+    const { cid: honest } = await make({ ...leaf, bytes: new Uint8Array(MIB).fill(7) }, blocks)
+    const { cid: liar } = await make(leaf, blocks)
+    const sizes = [...Array<bigint>(32).fill(BigInt(MIB)), ...Array<bigint>(4096).fill(BigInt(MIB))]
+    const root = await fileOf(sizes, [...Array<CID>(32).fill(honest), ...Array<CID>(4096).fill(liar)], blocks)
+    await plant(cacheDir, blocks.values())
+    const largest = await largestArray(async () => {
+      const { error } = await outcomeOf(() => storage.retrieve(root))
+      expect(error).toMatchObject({ limit: 'CLAIMED_BYTES', value: MIB })
+    })
+    expect(largest).toBeLessThanOrEqual(MAX_UNPROVEN_BYTES)
+    await uproot(cacheDir, blocks.values())
+  })
 
   it.each<[string, bigint[]]>([
     ['fewer', [1000n]],
