@@ -114,7 +114,9 @@ const IN_ONE_TAB = {
     await tab.run(source === 'stream' ? `makeStream(${bytes}, ${seed})` : `make(${bytes}, ${seed})`)
     await tab.run('serve()')
     const store = source === 'stream' ? `storeStream('model')` : `store('model')`
-    await runSteps(tab, [['store', store, true], ...fetchesOf(opens, source)], bytes, wants, outcome)
+    await runSteps(tab, [['store', store, true]], bytes, wants, outcome)
+    if (opens.startsWith('ours') && source === 'buffer') await tab.run('cacheBeside()')
+    await runSteps(tab, fetchesOf(opens, source), bytes, wants, outcome)
   },
 
   async small(tab, { opens, bytes }, { seed, wants }, outcome) {
@@ -163,34 +165,59 @@ function readsOf(bytes) {
 }
 
 /**
- * Through the service worker. What a figure stands for is 'verified' where this library hashes it; the Cache API does not.
+ * Through the service worker, those that are compared in turns. 'Cache API' is what it answers from there in the same page: browsers that were started one
+ * after the other differ by more than the two do.
  *
  * @param {string} opens
  * @param {'buffer' | 'stream'} source a stream is large, and only begun
  * @returns {Step[]}
  */
 function fetchesOf(opens, source) {
-  const isOurs = opens.startsWith('ours')
-  const unverified = isOurs ? '/never/' : ''
+  if (!opens.startsWith('ours')) {
+    const begun = firstBytesOf('')
+    return source === 'stream' ? begun : [...begun, ...times(FETCHES, () => [UNHASHED]), ['unverified stream', `fetchStream('')`, true]]
+  }
+  const begun = firstBytesOf('/once/')
+  if (source === 'stream') return begun
   /** @type {Step[]} */
-  const wholes = [
-    ['unverified', `fetch('${unverified}')`, true],
+  const compared = [
+    ['Cache API', 'fetchBeside()', true],
+    ['unverified', `fetch('/never/')`, true],
+    ['later', `fetch('/once/')`, true],
+  ]
+  return [
+    ...begun,
     // 'once' remembers what it verified, so that there is one first time.
-    ...(isOurs ? /** @type {Step[]} */ ([['later', `fetch('/once/')`, true]]) : []),
+    ['first', `fetch('/once/')`, true],
+    ...times(FETCHES, (turn) => [...compared.slice(turn % compared.length), ...compared.slice(0, turn % compared.length)]),
+    ['unverified stream', `fetchStream('/never/')`, true],
+    ['first stream', `fetchStream('/always/')`, true],
   ]
-  /** @type {Step[]} */
-  const streams = [
-    ['unverified stream', `fetchStream('${unverified}')`, true],
-    ...(isOurs ? /** @type {Step[]} */ ([['first stream', `fetchStream('/always/')`, true]]) : []),
+}
+
+/** @type {Step} */
+const UNHASHED = ['unverified', `fetch('')`, true]
+
+/**
+ * The first of which wakes the worker and opens what it answers from.
+ *
+ * @param {string} under
+ * @returns {Step[]}
+ */
+function firstBytesOf(under) {
+  return [
+    ['first byte', `fetchFirstByte('${under}')`, false],
+    ['first byte again', `fetchFirstByte('${under}')`, false],
   ]
-  /** @type {Step[]} */
-  const first = isOurs ? [['first', `fetch('/once/')`, true]] : []
-  /** @type {Step[]} */
-  const begun = [
-    ['first byte', `fetchFirstByte('${isOurs ? '/once/' : ''}')`, false],
-    ['first byte again', `fetchFirstByte('${isOurs ? '/once/' : ''}')`, false],
-  ]
-  return source === 'stream' ? begun : [...begun, ...first, ...Array.from({ length: FETCHES }, () => wholes).flat(), ...streams]
+}
+
+/**
+ * @param {number} count
+ * @param {(turn: number) => Step[]} steps
+ * @returns {Step[]}
+ */
+function times(count, steps) {
+  return Array.from({ length: count }, (_, turn) => steps(turn)).flat()
 }
 
 /** @type {Step[]} */

@@ -15,6 +15,7 @@ const ORDER = [
   'retrieve',
   'retrieve unverified',
   'stream',
+  'Cache API',
   'unverified',
   'later',
   'first',

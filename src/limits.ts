@@ -257,6 +257,8 @@ export const SERVED_AT_ONCE_BYTES: number = MIB
  * bytes take through the worker, hashing included. Whoever reads more waits less for its beginning.
  */
 export const VERIFIED_AHEAD_BYTES: number = 32 * MIB
+/** Its leaves, which a foreign chunker may have made small. */
+export const VERIFIED_AHEAD_LEAVES = 1024
 
 /** Files of which a service worker remembers while it is awake what it verified. */
 export const REMEMBERED_FILES = 1024

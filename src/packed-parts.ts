@@ -106,14 +106,22 @@ export async function wholeInPacks({ packs }: LocalBlockstore, cid: CID): Promis
   return undefined
 }
 
-/** undefined where nothing of the file lies in packs, or its nodes are not all here. */
-export async function packedParts(store: LocalBlockstore, file: FileLayout, signal: AbortSignal): Promise<PackedParts | undefined> {
+/**
+ * undefined where nothing of the file lies in packs, or its nodes are not all here. `wholeOnly`: also where not all of it does, or it has more leaves than
+ * whoever waits for the first byte should wait for.
+ */
+export async function packedParts(
+  store: LocalBlockstore,
+  file: FileLayout,
+  signal: AbortSignal,
+  { wholeOnly = false }: { wholeOnly?: boolean } = {},
+): Promise<PackedParts | undefined> {
   const { packs } = store
   if (packs === undefined || file.root.children.count === 0) return undefined
   const files = packs.files()
   try {
-    const segments = await segmentsOf(store, packs, files, file, signal)
-    if (segments.some(({ stretches }) => stretches.length > 0)) return partsOf(packs, files, segments)
+    const segments = await segmentsOf(store, packs, files, file, signal, wholeOnly)
+    if (segments?.some(({ stretches }) => stretches.length > 0)) return partsOf(packs, files, segments)
   } catch (error) {
     files.release()
     // A node is missing or damaged: whoever reads asks the network, or says so.
@@ -145,18 +153,25 @@ function partsOf(packs: PackStore, files: PackFiles, segments: readonly Segment[
   }
 }
 
+/** Windows of LEAVES_PER_LOOK_UP, so 64 GiB of the usual leaves. A few blocks may stand for any number of them. */
+const WHOLE_WINDOWS = 64
+
 async function segmentsOf(
   store: LocalBlockstore,
   packs: PackStore,
   files: PackFiles,
   file: FileLayout,
   signal: AbortSignal,
-): Promise<Segment[]> {
+  wholeOnly: boolean,
+): Promise<Segment[] | undefined> {
   const segments: (Segment & { stretches: Stretch[] })[] = []
   let windows = 0
   let keys: BlockKey[] = []
   for await (const window of windowsOf(store, file, signal)) {
     windows++
+    if (wholeOnly && windows > WHOLE_WINDOWS) return undefined
+    // Asked often of what lies elsewhere, of which one leaf tells.
+    if (wholeOnly && windows === 1 && (await packs.locate(window.slice(0, 1).map(({ key }) => key)))[0] === undefined) return undefined
     keys = window.map(({ key }) => key)
     // What is remembered is opened while the catalog is asked whether it still holds.
     packs.openGuessed(keys, files)
@@ -164,6 +179,7 @@ async function segmentsOf(
     for (const [index, { from, to, whole }] of window.entries()) {
       const row = rows[index]
       const place = row !== undefined && whole && row.length === to - from ? row : undefined
+      if (wholeOnly && place === undefined) return undefined
       let last = segments.at(-1)
       if (last === undefined || last.stretches.length > 0 !== (place !== undefined)) {
         last = { from, to, stretches: [] }

@@ -207,7 +207,7 @@ async function lazyBlob(
 
 /** A Blob of a file that lies in packs as a whole, unverified and without a type; undefined for any other. */
 export async function packedBlob({ core, signal }: Operation, file: FileLayout): Promise<Blob | undefined> {
-  const packed = (await wholeInPacks(core.store, file.cid)) ?? (await packedParts(core.store, file, signal))
+  const packed = (await wholeInPacks(core.store, file.cid)) ?? (await packedParts(core.store, file, signal, { wholeOnly: true }))
   if (packed?.isWhole !== true) {
     packed?.close()
     return undefined

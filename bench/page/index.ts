@@ -141,6 +141,15 @@ class Bench {
     await controlled()
   }
 
+  /** Puts the source into the Cache API as well, which fetchBeside() then fetches through the same worker. */
+  async cacheBeside(): Promise<void> {
+    await (await openCache()).store('beside', this.#made())
+  }
+
+  async fetchBeside(): Promise<Milliseconds> {
+    return this.#read(() => fetched('/cached/beside'))
+  }
+
   async fetch(under: string): Promise<Milliseconds> {
     return this.#read((key) => fetched(under + key))
   }

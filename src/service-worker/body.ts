@@ -3,7 +3,7 @@ import { answerStream } from '../answer-stream.ts'
 import type { Content } from '../content.ts'
 import { MissingBlockError } from '../blocks/blocks.ts'
 import { isNamed } from '../packs/directory.ts'
-import { readInto, type FileLayout } from '../files/read.ts'
+import { leavesOfRoot, readInto, type FileLayout } from '../files/read.ts'
 import { SERVED_AT_ONCE_BYTES, VERIFIED_AHEAD_BYTES } from '../limits.ts'
 import type { Operation } from '../operation.ts'
 import { openRange, packedBlob, type OpenRange } from '../read.ts'
@@ -56,8 +56,7 @@ async function isVerified({ operation, content, memory }: Reading, packed: Packe
   if (packed.isVerified(span)) return true
   if (span.to - span.from > VERIFIED_AHEAD_BYTES) return false
   try {
-    await packed.verify(content, span, { signal: operation.signal, cache: operation.core.layouts })
-    return true
+    return await packed.verify(content, span, { signal: operation.signal, cache: operation.core.layouts })
   } catch (error) {
     if (!(error instanceof PackedDamage)) throw error
     forget(memory, packed)
@@ -161,11 +160,12 @@ async function readSpan({ operation, content, file, memory }: Reading, span: Byt
 
 /** undefined where not all of it lies in packs. */
 async function packedOf({ operation, file, memory }: Reading): Promise<PackedFile | undefined> {
-  if (memory.packed !== undefined) return memory.packed
+  if (memory.packed !== undefined || memory.isElsewhere === true) return memory.packed
   try {
     const blob = await packedBlob(operation, file)
     // Another request may have been first, and verified some of it.
     if (blob !== undefined) memory.packed ??= new PackedFile(file, blob)
+    else if (leavesOfRoot(file) === undefined) memory.isElsewhere = true
   } catch (error) {
     // Whoever reads it block by block says what is wrong.
     if (!(error instanceof MissingBlockError || isNamed(error, 'NotFoundError'))) throw error

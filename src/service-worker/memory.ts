@@ -9,6 +9,8 @@ export interface FileMemory {
   readonly verified: VerifiedSpans
   /** The file where all of it lies in packs. */
   packed?: PackedFile | undefined
+  /** It has many leaves, and not all of them lie in packs: finding that out again takes long. */
+  isElsewhere?: boolean
   sniffedType?: string
 }
 

@@ -4,7 +4,7 @@ import type { CID } from 'multiformats/cid'
 import type { BlockSource } from '../blocks/blocks.ts'
 import { matchMany } from '../blocks/hashing.ts'
 import { partsOf, type FileLayout, type LayoutOptions } from '../files/layout.ts'
-import { READ_WINDOW_BLOCKS, STREAM_WINDOW_BYTES } from '../limits.ts'
+import { READ_WINDOW_BLOCKS, STREAM_WINDOW_BYTES, VERIFIED_AHEAD_LEAVES } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 import type { ByteSpan } from './range.ts'
 import { VerifiedSpans } from './verified-spans.ts'
@@ -54,13 +54,19 @@ export class PackedFile {
   }
 
   /**
-   * Hashes what of a span was not verified yet, with the leaves at its ends as wholes.
+   * Hashes what of a span was not verified yet, with the leaves at its ends as wholes. False where those are more than somebody should wait for, of which
+   * some are verified then.
    *
    * @throws PackedDamage
    */
-  async verify(source: BlockSource, span: ByteSpan, options: LayoutOptions): Promise<void> {
+  async verify(source: BlockSource, span: ByteSpan, options: LayoutOptions): Promise<boolean> {
     const checked = this.#windows(source, span, STREAM_WINDOW_BYTES, options, (window) => this.#check(window, options))
-    while ((await checked.next()).done !== true);
+    let leaves = 0
+    for await (const count of checked) {
+      leaves += count
+      if (leaves > VERIFIED_AHEAD_LEAVES) return false
+    }
+    return true
   }
 
   /**
@@ -101,8 +107,9 @@ export class PackedFile {
     }
   }
 
-  async #check(window: Window, options: LayoutOptions): Promise<void> {
+  async #check(window: Window, options: LayoutOptions): Promise<number> {
     if (!this.#verified.has(window)) await this.#bytesOf(window, options)
+    return window.leaves.length
   }
 
   async #bytesOf(window: Window, { again = false, signal }: VerifyOptions): Promise<Bytes> {

@@ -1,6 +1,9 @@
 // What the handler of `ipfs-kit-web/service-worker` answers: content by CID as a path gateway does, out of a storage and nothing else.
-import { decode } from '@ipld/dag-pb'
+import { CarWriter } from '@ipld/car'
+import { decode, encode } from '@ipld/dag-pb'
+import { UnixFS } from 'ipfs-unixfs'
 import { CID } from 'multiformats/cid'
+import { sha256 } from 'multiformats/hashes/sha2'
 import { afterEach, beforeEach, describe, expect, inject, it } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { createHandler, type Handler, type HandlerOptions, type Served } from '../../src/service-worker/index.ts'
@@ -442,6 +445,47 @@ async function leafOf(storage: IPFSKitStorage, cid: string, index: number): Prom
   )
   return decode(block).Links[index]?.Hash.toString() ?? ''
 }
+
+describe('a few blocks that stand for a million leaves', () => {
+  /** Of 1 TiB: nodes that link a thousand times to the next one, and one leaf of a file that is stored. */
+  async function storeHuge(storage: IPFSKitStorage): Promise<{ cid: string; leaf: Uint8Array<ArrayBuffer> }> {
+    const bytes = randomBytes(5 * MIB)
+    const leaf = bytes.slice(0, MIB)
+    await storage.store(bytes)
+    const blocks = [{ cid: await cidOf(0x55, leaf), bytes: leaf }]
+    for (let [level, size] = [0, MIB]; level < 2; level++, size *= 1024) {
+      const [child] = blocks
+      if (child === undefined) throw new Error('there is no child')
+      const Data = new UnixFS({ type: 'file', blockSizes: Array.from({ length: 1024 }, () => BigInt(size)) }).marshal()
+      const node = new Uint8Array(encode({ Data, Links: Array.from({ length: 1024 }, () => ({ Name: '', Hash: child.cid, Tsize: size })) }))
+      blocks.unshift({ cid: await cidOf(0x70, node), bytes: node })
+    }
+    const [root] = blocks
+    if (root === undefined) throw new Error('there is no root')
+    const { writer, out } = CarWriter.create([root.cid])
+    const imported = storage.importCar(out as AsyncIterable<Uint8Array<ArrayBuffer>>)
+    for (const block of blocks) await writer.put(block)
+    await writer.close()
+    return { cid: (await imported)[0] ?? '', leaf }
+  }
+
+  async function cidOf(code: number, bytes: Uint8Array<ArrayBuffer>): Promise<CID> {
+    return CID.createV1(code, await sha256.digest(bytes))
+  }
+
+  it('are answered at once', async () => {
+    const { storage, get } = serving()
+    const { cid, leaf } = await storeHuge(storage)
+    const part = async (range: string): Promise<Uint8Array> => bytesOf(await get(`/ipfs/${cid}`, { headers: { range } }))
+    expect(same(await part('bytes=0-9'), leaf.subarray(0, 10))).toBe(true)
+    expect(same(await part(`bytes=${700_000 * MIB}-${700_000 * MIB + 9}`), leaf.subarray(0, 10))).toBe(true)
+    const whole = await get(`/ipfs/${cid}`)
+    expect(whole.headers.get('content-length')).toBe(String(2 ** 40))
+    const reader = whole.body?.getReader()
+    expect((await reader?.read())?.value?.[0]).toBe(leaf[0])
+    await reader?.cancel()
+  })
+})
 
 describe('the network', () => {
   const gateway = inject('gatewayBlocks')
