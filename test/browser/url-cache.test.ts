@@ -197,6 +197,19 @@ describe('what is not kept', () => {
     }
   })
 
+  it('is not given whole either, so that nobody who keeps what came takes it for the content', async () => {
+    for (const length of [1000, 3 * MIB]) {
+      const file = remote(length)
+      const reader = (await cacheOf({ sha256: '0'.repeat(64) }).caching(file.url)).body?.getReader()
+      let given = 0
+      const read = async (): Promise<void> => {
+        for (let piece = await reader?.read(); piece?.done === false; piece = await reader?.read()) given += piece.value.length
+      }
+      await expect(read()).rejects.toMatchObject({ name: 'IntegrityError' })
+      expect(given).toBeLessThan(length)
+    }
+  })
+
   it('is what another origin keeps from this page', async () => {
     const file = remote(1000, { cors: 'none' }, { elsewhere: true })
     const { storage, caching } = cacheOf()
