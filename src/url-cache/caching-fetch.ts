@@ -112,7 +112,7 @@ export class UrlCache {
 
   async fetch(request: Request, tell?: Tell): Promise<Response> {
     const rule = this.ruleOf(request)
-    if (rule === undefined || request.cache === 'no-store') return this.#network(request, tell)
+    if (rule === undefined) return this.#network(request, tell)
     const url = withoutFragment(request.url)
     const kept = request.cache === 'reload' ? undefined : await this.#find(request, url)
     if (kept !== undefined && (await this.#isCurrent(request, rule, kept))) {
@@ -120,7 +120,8 @@ export class UrlCache {
       if (answer !== undefined) return answer
     }
     if (request.cache === 'only-if-cached') return new Response(null, { status: 504, statusText: 'Not kept' })
-    if (request.method === 'HEAD' || request.headers.has('range') || this.#coming.has(url)) return this.#network(request, tell)
+    const isWhole = request.method === 'GET' && !request.headers.has('range')
+    if (!isWhole || request.cache === 'no-store' || this.#coming.has(url)) return this.#network(request, tell)
     return this.#keep(request, rule, url, tell)
   }
 
@@ -162,7 +163,9 @@ export class UrlCache {
   /** Whether it may be answered as it is: new enough, or the server has nothing newer, or can't be asked. */
   async #isCurrent(request: Request, { maxAgeMs }: ResolvedRule, { filename: url, cid, source }: UrlEntry): Promise<boolean> {
     if (request.cache === 'force-cache' || request.cache === 'only-if-cached') return true
-    const isDue = request.cache === 'no-cache' || Date.now() - source.checked >= maxAgeMs
+    // transformers.js asks so how long its files are, which it must learn offline too.
+    const isWary = request.cache === 'no-store' && maxAgeMs !== Number.POSITIVE_INFINITY
+    const isDue = isWary || request.cache === 'no-cache' || Date.now() - source.checked >= maxAgeMs
     if (!isDue || !isOnline()) return true
     let response: Response
     try {

@@ -2,7 +2,7 @@
 import type { Bytes } from '../types.ts'
 
 export interface Split {
-  /** For whoever asked. It ends when `settled` has, and with its error. Cancelling it ends the other one too. */
+  /** For whoever asked. Its last piece comes when `settled` has ended, or its error instead. Cancelling it ends the other one too. */
   own: ReadableStream<Bytes>
   /** For the store. */
   copy: AsyncIterable<Bytes>
@@ -12,23 +12,33 @@ export interface Split {
 export function split(body: ReadableStream<Bytes>, settled: () => Promise<void>): Split {
   const reader = body.getReader()
   const channel = new Channel()
+  // Whoever keeps what came before an error must not have it whole.
+  let last: Bytes | undefined
   const own = new ReadableStream<Bytes>({
     async pull(controller) {
-      let piece: Bytes | undefined
-      try {
-        piece = (await reader.read()).value
-      } catch (error) {
-        channel.end(error)
-        throw error
-      }
-      if (piece !== undefined) {
+      for (;;) {
+        let piece: Bytes | undefined
+        try {
+          piece = (await reader.read()).value
+        } catch (error) {
+          channel.end(error)
+          throw error
+        }
+        if (piece === undefined) {
+          channel.end()
+          await settled()
+          if (last !== undefined) controller.enqueue(last)
+          controller.close()
+          return
+        }
+        if (piece.byteLength === 0) continue
         await channel.give(piece)
-        controller.enqueue(piece)
+        const before = last
+        last = piece
+        if (before === undefined) continue
+        controller.enqueue(before)
         return
       }
-      channel.end()
-      await settled()
-      controller.close()
     },
     async cancel(reason) {
       channel.end(reason ?? new DOMException('the body was cancelled', 'AbortError'))

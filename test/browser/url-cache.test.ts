@@ -70,6 +70,24 @@ describe('what is fetched', () => {
     await expect(offline.caching(remote(10).url)).rejects.toThrow('Failed to fetch')
   })
 
+  it('comes from there for whoever wants nothing kept too, where the server need not be asked', async () => {
+    const file = remote(1000)
+    const { storage, caching, from } = cacheOf()
+    await bytesOf(caching(file.url))
+    expect((await caching(file.url, { cache: 'no-store', headers: { range: 'bytes=0-0' } })).headers.get('content-range')).toBe(
+      'bytes 0-0/1000',
+    )
+    expect(from).toEqual(['network', 'store'])
+    const asking = cacheOf({ revalidate: 'etag' }, {}, storage)
+    await bytesOf(asking.caching(file.url, { cache: 'no-store' }))
+    const offline = cacheOf({ revalidate: 'etag' }, { fetch: () => Promise.reject(new TypeError('Failed to fetch')) }, storage)
+    expect(same(await bytesOf(offline.caching(file.url, { cache: 'no-store' })), file.bytes)).toBe(true)
+    await file.change()
+    expect(same(await bytesOf(asking.caching(file.url, { cache: 'no-store' })), file.bytes)).toBe(false)
+    expect(asking.from).toEqual(['store', 'network'])
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+  })
+
   it('is answered in ranges once it is here, and by the server before', async () => {
     const file = remote(5 * MIB)
     const { storage, caching, from } = cacheOf()
@@ -194,6 +212,19 @@ describe('what is not kept', () => {
       const { storage, caching } = cacheOf(demanded)
       await expect(drain(caching(file.url))).rejects.toMatchObject({ name: 'IntegrityError' })
       await nothingIsLeft(storage)
+    }
+  })
+
+  it('is not given whole either, so that nobody who keeps what came takes it for the content', async () => {
+    for (const length of [1000, 3 * MIB]) {
+      const file = remote(length)
+      const reader = (await cacheOf({ sha256: '0'.repeat(64) }).caching(file.url)).body?.getReader()
+      let given = 0
+      const read = async (): Promise<void> => {
+        for (let piece = await reader?.read(); piece?.done === false; piece = await reader?.read()) given += piece.value.length
+      }
+      await expect(read()).rejects.toMatchObject({ name: 'IntegrityError' })
+      expect(given).toBeLessThan(length)
     }
   })
 
