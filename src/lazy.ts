@@ -42,9 +42,9 @@ export type LazyCode = { [Name in keyof Parts]: () => Promise<Parts[Name]> }
 
 const provided: Partial<LazyCode> = {}
 
-/** What is there already stays: both are the same code. */
-export function provide(code: Partial<LazyCode>): void {
-  Object.assign(provided, { ...code, ...provided })
+/** What is there already stays, since both are the same code; but code that is at hand goes before what would be loaded. */
+export function provide(code: Partial<LazyCode>, { isAtHand = false } = {}): void {
+  Object.assign(provided, isAtHand ? code : { ...code, ...provided })
 }
 
 /** Rejects where it can't be loaded: offline, or in a bundle that has it not. */

@@ -38,7 +38,8 @@ export interface Access {
 export async function checkAccess(request: Request, root: string, options: ResolvedHandlerOptions): Promise<Access> {
   const allowOrigin = allowedOrigin(request, options)
   const isTrusted = await options.trusts(root)
-  const { destination } = request
+  // A server that passes requests on makes them anew, without the destination of the browser's.
+  const destination = request.destination === '' ? (request.headers.get('sec-fetch-dest') ?? '') : request.destination
   if (!isTrusted && (ACTIVE.has(destination) || isGraft(request))) {
     throw new RequestError(
       403,

@@ -112,7 +112,8 @@ export class UrlCache {
 
   async fetch(request: Request, tell?: Tell): Promise<Response> {
     const rule = this.ruleOf(request)
-    if (rule === undefined) return this.#network(request, tell)
+    // What is answered to somebody in particular is nobody else's, and the browser checks what it is to check.
+    if (rule === undefined || request.headers.has('authorization') || request.integrity !== '') return this.#network(request, tell)
     const url = withoutFragment(request.url)
     const kept = request.cache === 'reload' ? undefined : await this.#find(request, url)
     if (kept !== undefined && (await this.#isCurrent(request, rule, kept))) {
@@ -234,7 +235,8 @@ export class UrlCache {
     if (!isKeepable(response, url)) return response
     const { headers } = response
     const { body } = response
-    const length = isEncoded(headers) ? undefined : lengthOf(headers)
+    // Of another origin it may be hidden that a body travels in another form, of which its length is that.
+    const length = response.type !== 'basic' || isEncoded(headers) ? undefined : lengthOf(headers)
     if (rule.size !== undefined && length !== undefined && length !== rule.size) {
       await body?.cancel()
       throw wrong(url, 'size', String(length), String(rule.size))
@@ -242,13 +244,16 @@ export class UrlCache {
     if (body === null) return response
     this.#coming.add(url)
     let kept: Promise<void> = Promise.resolve()
-    const { own, copy } = split(body, () => kept)
+    const { own, copy, leave } = split(body, () => kept)
     kept = this.#operate(signal, (operation) => this.#store(operation, { url, rule, response, length, copy }), 'write')
       .catch((error: unknown) => {
         // What was demanded is not what came: whoever reads it must know. That it could not be kept, must not.
         if (error instanceof IntegrityError) throw error
       })
-      .finally(() => this.#coming.delete(url))
+      .finally(() => {
+        leave()
+        this.#coming.delete(url)
+      })
     kept.catch(() => undefined)
     const passed = new Headers(headers)
     if (isEncoded(headers)) for (const name of ['content-encoding', 'content-length']) passed.delete(name)
@@ -366,6 +371,7 @@ const HTML_NAMES = /\.(?:html?|xhtml|php|aspx?|jsp)$/i
 function isKeepable({ status, type, headers }: Response, url: string): boolean {
   if (status !== 200 || type === 'opaque' || type === 'opaqueredirect' || type === 'error') return false
   const name = new URL(url).pathname.split('/').at(-1) ?? ''
+  if (/(?:^|[\s,])(?:no-store|private)(?:$|[\s,=])/i.test(headers.get('cache-control') ?? '')) return false
   const isPage = /^(?:text\/html|application\/xhtml\+xml)\b/i.test(headers.get('content-type') ?? '')
   return !isPage || !/\.[a-z0-9_-]{1,16}$/i.test(name) || HTML_NAMES.test(name)
 }
