@@ -42,9 +42,14 @@ export type LazyCode = { [Name in keyof Parts]: () => Promise<Parts[Name]> }
 
 const provided: Partial<LazyCode> = {}
 
-/** What is there already stays, since both are the same code; but code that is at hand goes before what would be loaded. */
-export function provide(code: Partial<LazyCode>, { isAtHand = false } = {}): void {
-  Object.assign(provided, isAtHand ? code : { ...code, ...provided })
+/** Code that is at hand. */
+export function provide(code: Partial<LazyCode>): void {
+  Object.assign(provided, code)
+}
+
+/** Where to load what is not at hand. */
+export function provideLater(code: Partial<LazyCode>): void {
+  Object.assign(provided, { ...code, ...provided })
 }
 
 /** Rejects where it can't be loaded: offline, or in a bundle that has it not. */

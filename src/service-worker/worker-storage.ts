@@ -41,7 +41,7 @@ export function provideAll(helia?: HeliaCode): void {
   if (helia !== undefined && (typeof helia !== 'object' || helia === null || typeof helia.heliaModules !== 'function')) {
     throw new InvalidOptionsError("option 'helia' must be the `helia` that 'ipfs-kit-web/service-worker/helia' exports", 'helia')
   }
-  const atHand: Partial<LazyCode> = {
+  provide({
     car: async () => car,
     download: async () => download,
     eviction: async () => eviction,
@@ -54,6 +54,5 @@ export function provideAll(helia?: HeliaCode): void {
     verification: async () => verification,
     // Typed loosely in public, so that the types of Helia need not be there where it is not.
     ...(helia as Partial<LazyCode> | undefined),
-  }
-  provide(atHand, { isAtHand: typeof Worker === 'undefined' })
+  })
 }

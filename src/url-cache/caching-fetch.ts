@@ -9,6 +9,7 @@ import { MissingBlockError } from '../blocks/blocks.ts'
 import { exists } from '../inspect.ts'
 import { HITS_FLUSH_MS } from '../limits.ts'
 import type { Operation } from '../operation.ts'
+import type { Reading } from '../service-worker/body.ts'
 import { respondWithSpan } from '../service-worker/file.ts'
 import { isMatched } from '../service-worker/headers.ts'
 import { Memory } from '../service-worker/memory.ts'
@@ -82,32 +83,37 @@ export function createFetch(storage: BaseStorage, rules: readonly FetchRule[], o
       'storage',
     )
   }
-  const cache = new UrlCache(() => Promise.resolve(storage), resolveRules(rules), options.fetch)
+  const cache = new UrlCache({ open: () => Promise.resolve(storage), rules: resolveRules(rules), verify: 'always', fetched: options.fetch })
   const caching = (input: RequestInfo | URL, init?: RequestInit): Promise<Response> =>
     cache.fetch(new Request(input, init), options.onServed)
   return Object.assign(caching, { urls: () => cache.urls(), forget: (url: string | URL) => cache.forget(String(url)) })
 }
 
+export interface UrlCacheInit {
+  open: () => Promise<BaseStorage>
+  rules: readonly ResolvedRule[]
+  /** As HandlerOptions have it. */
+  verify: Reading['verify']
+  /** What asks the network, where it is not globalThis.fetch. */
+  fetched?: typeof fetch | undefined
+}
+
 export class UrlCache {
-  readonly #open: () => Promise<BaseStorage>
-  readonly #rules: readonly ResolvedRule[]
-  readonly #fetch: typeof fetch | undefined
+  readonly #init: UrlCacheInit
   readonly #memory = new Memory()
   /** URLs that are on their way into the store. */
   readonly #coming = new Set<string>()
   readonly #notes = new Map<string, { url: string; cid: string; hits: number; checked?: number | undefined }>()
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(open: () => Promise<BaseStorage>, rules: readonly ResolvedRule[], fetched?: typeof fetch) {
-    this.#open = open
-    this.#rules = rules
-    this.#fetch = fetched
+  constructor(init: UrlCacheInit) {
+    this.#init = init
   }
 
   /** Whether a rule is about it. Known at once, as a fetch event needs it. */
   ruleOf(request: Request): ResolvedRule | undefined {
     if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^https?:/.test(request.url)) return undefined
-    return this.#rules.find((rule) => rule.matches(request))
+    return this.#init.rules.find((rule) => rule.matches(request))
   }
 
   async fetch(request: Request, tell?: Tell): Promise<Response> {
@@ -189,7 +195,7 @@ export class UrlCache {
     const root = CID.parse(cid)
     try {
       return await (
-        await this.#open()
+        await this.#init.open()
       ).operate(request.signal, async (operation, end) => {
         const content = operation.content(root, { localOnly: true })
         const file = await openFile(content, root, { signal: operation.signal, cache: operation.core.layouts })
@@ -208,7 +214,7 @@ export class UrlCache {
           content,
           file,
           memory: this.#memory.of(root, operation.core.catalog.id),
-          verify: 'once',
+          verify: this.#init.verify,
           keep,
         } as const
         const isKnown = isMatched(request.headers.get('if-none-match'), headers.get('etag') ?? '')
@@ -274,9 +280,10 @@ export class UrlCache {
     const { headers } = response
     const demanded =
       rule.sha256 === 'huggingface'
-        ? sha256OfHub(url, (input, init) => this.#ask(new Request(input, init)), signal).then((known) => known ?? sha256OfHeaders(headers))
-        : Promise.resolve(rule.sha256)
-    demanded.catch(() => undefined)
+        ? (sha256OfHeaders(headers) ?? sha256OfHub(url, (input, init) => this.#ask(new Request(input, init)), signal))
+        : rule.sha256
+    const known = Promise.resolve(demanded)
+    known.catch(() => undefined)
     const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
     const source = hasher === undefined ? copy : hashed(copy, (piece) => hasher.update(piece))
     const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
@@ -292,7 +299,7 @@ export class UrlCache {
         },
         async (stored): Promise<StoredFacts> => {
           const sha256 = await hasher?.hex()
-          const expected = await demanded
+          const expected = await known
           // A body that ends early is an error of the network in most browsers.
           if (length !== undefined && stored.size !== length) throw wrong(url, 'size', String(stored.size), String(length))
           if (rule.size !== undefined && stored.size !== rule.size) throw wrong(url, 'size', String(stored.size), String(rule.size))
@@ -317,11 +324,11 @@ export class UrlCache {
   }
 
   #ask(request: Request): Promise<Response> {
-    return (this.#fetch ?? globalThis.fetch)(request)
+    return (this.#init.fetched ?? globalThis.fetch)(request)
   }
 
   #holderOf(url: string): string {
-    return this.#rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
+    return this.#init.rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
   }
 
   async #operate<T>(
@@ -329,7 +336,7 @@ export class UrlCache {
     work: (operation: Operation) => Promise<T>,
     kind: 'read' | 'write' = 'read',
   ): Promise<T> {
-    const storage = await this.#open()
+    const storage = await this.#init.open()
     return storage.operate(
       signal,
       async (operation, end) => {

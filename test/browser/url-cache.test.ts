@@ -250,6 +250,15 @@ describe('what is not kept', () => {
     }
   })
 
+  it('is what the Hub was to tell of and does not, whoever asks gets it all the same', async () => {
+    const file = remote(1000)
+    for (const url of [file.url, file.url.replace(/\/([^/?]+)\?/, '/$1/owner/model/resolve/main/model.onnx?')]) {
+      const { storage, caching } = cacheOf({ sha256: 'huggingface' })
+      expect(same(await bytesOf(caching(url)), file.bytes)).toBe(true)
+      await nothingIsLeft(storage)
+    }
+  })
+
   it('is what another origin keeps from this page', async () => {
     const file = remote(1000, { cors: 'none' }, { elsewhere: true })
     const { storage, caching } = cacheOf()
