@@ -1,6 +1,6 @@
 // The storage as pages and workers have it: what most of them never need is loaded when it is.
 import { LATER } from './later.ts'
-import { provide } from './lazy.ts'
+import { provideLater } from './lazy.ts'
 import { BaseStorage, sharedStorage } from './storage.ts'
 import type { StorageOptions } from './types.ts'
 
@@ -19,18 +19,18 @@ export class IPFSKitStorage extends BaseStorage {
    * @throws InvalidOptionsError
    */
   constructor(options?: StorageOptions) {
-    provide(LATER)
+    provideLater(LATER)
     super(options)
   }
 
   /** Deletes a storage; an adopted blocksDatabase stays. @throws DatabaseError where another tab holds it open past 5 s */
   static override async destroy(cacheDir?: string): Promise<void> {
-    provide(LATER)
+    provideLater(LATER)
     await super.destroy(cacheDir)
   }
 }
 
 /** One storage a realm. @throws InvalidOptionsError where a second call asks for another one */
-export function getStorage(options?: StorageOptions): BaseStorage {
+export function getStorage(options?: StorageOptions): IPFSKitStorage {
   return sharedStorage(options, () => new IPFSKitStorage(options))
 }

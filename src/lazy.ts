@@ -42,8 +42,13 @@ export type LazyCode = { [Name in keyof Parts]: () => Promise<Parts[Name]> }
 
 const provided: Partial<LazyCode> = {}
 
-/** What is there already stays: both are the same code. */
+/** Code that is at hand. */
 export function provide(code: Partial<LazyCode>): void {
+  Object.assign(provided, code)
+}
+
+/** Where to load what is not at hand. */
+export function provideLater(code: Partial<LazyCode>): void {
   Object.assign(provided, { ...code, ...provided })
 }
 

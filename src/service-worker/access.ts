@@ -21,7 +21,7 @@ const ACTIVE: ReadonlySet<string> = new Set([
  * What SVG takes out of another document into its own (<use>, and url(#…) in some browsers): handlers of events in it run in the page's origin in Firefox.
  * No picture is asked for in this mode.
  */
-function isGraft({ destination, mode }: Request): boolean {
+function isGraft(destination: string, mode: string): boolean {
   return destination === 'image' && mode === 'same-origin'
 }
 
@@ -38,8 +38,10 @@ export interface Access {
 export async function checkAccess(request: Request, root: string, options: ResolvedHandlerOptions): Promise<Access> {
   const allowOrigin = allowedOrigin(request, options)
   const isTrusted = await options.trusts(root)
-  const { destination } = request
-  if (!isTrusted && (ACTIVE.has(destination) || isGraft(request))) {
+  // A server that passes requests on makes them anew, and has the browser's destination and mode in headers, which scripts can't set.
+  const destination = request.headers.get('sec-fetch-dest') ?? request.destination
+  const mode = request.headers.get('sec-fetch-mode') ?? request.mode
+  if (!isTrusted && (ACTIVE.has(destination) || isGraft(destination, mode))) {
     throw new RequestError(
       403,
       `${root} is not trusted, so nothing of it is answered as '${destination}': name it in the option 'trust' where it may act as this application`,

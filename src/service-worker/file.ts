@@ -121,6 +121,9 @@ function respondWithSpans(reading: Reading, spans: readonly ByteSpan[], headers:
   return { response: new Response(body.body, { status: 206, headers }), body }
 }
 
+/** Types of what runs or styles. */
+const ACTIVE_TYPES = /html|xml|svg|script|css|wasm|pdf/
+
 /** What the entry declares, what a name says, else what the first bytes look like. */
 async function typeOf(
   { request, wanted, entries }: Answering,
@@ -130,8 +133,10 @@ async function typeOf(
   const isRoot = wanted.segments.length === 0 && name === undefined
   const declared = isRoot ? entries.find((entry) => entry.mediaType !== undefined)?.mediaType : undefined
   if (declared !== undefined) return declared
-  const names = [wanted.filename, name, ...(isRoot ? entries.map((entry) => entry.filename) : [])]
-  for (const each of names) {
+  // Whoever makes a link may call it what they like, but may not make a page of what is none: a trusted root's pages run in this origin.
+  const called = wanted.filename === undefined ? undefined : typeOfName(wanted.filename)
+  if (called !== undefined && !ACTIVE_TYPES.test(called)) return called
+  for (const each of [name, ...(isRoot ? entries.map((entry) => entry.filename) : [])]) {
     const type = each === undefined ? undefined : typeOfName(each)
     if (type !== undefined) return type
   }

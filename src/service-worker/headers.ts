@@ -28,6 +28,7 @@ export function contentHeaders(request: ContentRequest, fields: HeaderFields): H
     'X-Ipfs-Roots': fields.roots.join(','),
   })
   if (fields.type !== undefined) headers.set('Content-Type', fields.type)
+  headers.set('Vary', 'Accept')
   if (fields.disposition !== undefined) headers.set('Content-Disposition', fields.disposition)
   return headers
 }

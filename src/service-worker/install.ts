@@ -52,11 +52,12 @@ export function install(scope: unknown, options: InstallOptions = {}): void {
   if (!isServiceWorker(scope)) throw new InvalidOptionsError("install() takes the service worker's own `self`", 'scope')
   const resolved = resolveHandlerOptions(options, ['takeOver', 'report', 'rules'])
   const handler = new ContentHandler(resolved)
+  const rules = options.rules === undefined ? undefined : resolveRules(options.rules)
+  const cache = rules && new UrlCache({ open: () => handler.storage(), rules, verify: resolved.verify })
   if (takeOver) {
     scope.addEventListener('install', (event) => event.waitUntil(scope.skipWaiting()))
     scope.addEventListener('activate', (event) => event.waitUntil(scope.clients.claim()))
   }
-  const cache = options.rules === undefined ? undefined : new UrlCache(() => handler.storage(), resolveRules(options.rules))
   scope.addEventListener('fetch', (event) => {
     const tell = report ? (served: Served) => void tellClient(scope, event, served) : undefined
     if (!handler.answers(event.request)) {

@@ -9,6 +9,7 @@ import { MissingBlockError } from '../blocks/blocks.ts'
 import { exists } from '../inspect.ts'
 import { HITS_FLUSH_MS } from '../limits.ts'
 import type { Operation } from '../operation.ts'
+import type { Reading } from '../service-worker/body.ts'
 import { respondWithSpan } from '../service-worker/file.ts'
 import { isMatched } from '../service-worker/headers.ts'
 import { Memory } from '../service-worker/memory.ts'
@@ -82,37 +83,43 @@ export function createFetch(storage: BaseStorage, rules: readonly FetchRule[], o
       'storage',
     )
   }
-  const cache = new UrlCache(() => Promise.resolve(storage), resolveRules(rules), options.fetch)
+  const cache = new UrlCache({ open: () => Promise.resolve(storage), rules: resolveRules(rules), verify: 'always', fetched: options.fetch })
   const caching = (input: RequestInfo | URL, init?: RequestInit): Promise<Response> =>
     cache.fetch(new Request(input, init), options.onServed)
   return Object.assign(caching, { urls: () => cache.urls(), forget: (url: string | URL) => cache.forget(String(url)) })
 }
 
+export interface UrlCacheInit {
+  open: () => Promise<BaseStorage>
+  rules: readonly ResolvedRule[]
+  /** As HandlerOptions have it. */
+  verify: Reading['verify']
+  /** What asks the network, where it is not globalThis.fetch. */
+  fetched?: typeof fetch | undefined
+}
+
 export class UrlCache {
-  readonly #open: () => Promise<BaseStorage>
-  readonly #rules: readonly ResolvedRule[]
-  readonly #fetch: typeof fetch | undefined
+  readonly #init: UrlCacheInit
   readonly #memory = new Memory()
   /** URLs that are on their way into the store. */
   readonly #coming = new Set<string>()
   readonly #notes = new Map<string, { url: string; cid: string; hits: number; checked?: number | undefined }>()
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(open: () => Promise<BaseStorage>, rules: readonly ResolvedRule[], fetched?: typeof fetch) {
-    this.#open = open
-    this.#rules = rules
-    this.#fetch = fetched
+  constructor(init: UrlCacheInit) {
+    this.#init = init
   }
 
   /** Whether a rule is about it. Known at once, as a fetch event needs it. */
   ruleOf(request: Request): ResolvedRule | undefined {
     if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^https?:/.test(request.url)) return undefined
-    return this.#rules.find((rule) => rule.matches(request))
+    return this.#init.rules.find((rule) => rule.matches(request))
   }
 
   async fetch(request: Request, tell?: Tell): Promise<Response> {
     const rule = this.ruleOf(request)
-    if (rule === undefined) return this.#network(request, tell)
+    // What is answered to somebody in particular is nobody else's, and the browser checks what it is to check.
+    if (rule === undefined || request.headers.has('authorization') || request.integrity !== '') return this.#network(request, tell)
     const url = withoutFragment(request.url)
     const kept = request.cache === 'reload' ? undefined : await this.#find(request, url)
     if (kept !== undefined && (await this.#isCurrent(request, rule, kept))) {
@@ -188,7 +195,7 @@ export class UrlCache {
     const root = CID.parse(cid)
     try {
       return await (
-        await this.#open()
+        await this.#init.open()
       ).operate(request.signal, async (operation, end) => {
         const content = operation.content(root, { localOnly: true })
         const file = await openFile(content, root, { signal: operation.signal, cache: operation.core.layouts })
@@ -207,7 +214,7 @@ export class UrlCache {
           content,
           file,
           memory: this.#memory.of(root, operation.core.catalog.id),
-          verify: 'once',
+          verify: this.#init.verify,
           keep,
         } as const
         const isKnown = isMatched(request.headers.get('if-none-match'), headers.get('etag') ?? '')
@@ -234,7 +241,8 @@ export class UrlCache {
     if (!isKeepable(response, url)) return response
     const { headers } = response
     const { body } = response
-    const length = isEncoded(headers) ? undefined : lengthOf(headers)
+    // Of another origin it may be hidden that a body travels in another form, of which its length is that.
+    const length = response.type !== 'basic' || isEncoded(headers) ? undefined : lengthOf(headers)
     if (rule.size !== undefined && length !== undefined && length !== rule.size) {
       await body?.cancel()
       throw wrong(url, 'size', String(length), String(rule.size))
@@ -242,13 +250,16 @@ export class UrlCache {
     if (body === null) return response
     this.#coming.add(url)
     let kept: Promise<void> = Promise.resolve()
-    const { own, copy } = split(body, () => kept)
+    const { own, copy, leave } = split(body, () => kept)
     kept = this.#operate(signal, (operation) => this.#store(operation, { url, rule, response, length, copy }), 'write')
       .catch((error: unknown) => {
         // What was demanded is not what came: whoever reads it must know. That it could not be kept, must not.
         if (error instanceof IntegrityError) throw error
       })
-      .finally(() => this.#coming.delete(url))
+      .finally(() => {
+        leave()
+        this.#coming.delete(url)
+      })
     kept.catch(() => undefined)
     const passed = new Headers(headers)
     if (isEncoded(headers)) for (const name of ['content-encoding', 'content-length']) passed.delete(name)
@@ -269,9 +280,10 @@ export class UrlCache {
     const { headers } = response
     const demanded =
       rule.sha256 === 'huggingface'
-        ? sha256OfHub(url, (input, init) => this.#ask(new Request(input, init)), signal).then((known) => known ?? sha256OfHeaders(headers))
-        : Promise.resolve(rule.sha256)
-    demanded.catch(() => undefined)
+        ? (sha256OfHeaders(headers) ?? sha256OfHub(url, (input, init) => this.#ask(new Request(input, init)), signal))
+        : rule.sha256
+    const known = Promise.resolve(demanded)
+    known.catch(() => undefined)
     const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
     const source = hasher === undefined ? copy : hashed(copy, (piece) => hasher.update(piece))
     const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
@@ -287,7 +299,7 @@ export class UrlCache {
         },
         async (stored): Promise<StoredFacts> => {
           const sha256 = await hasher?.hex()
-          const expected = await demanded
+          const expected = await known
           // A body that ends early is an error of the network in most browsers.
           if (length !== undefined && stored.size !== length) throw wrong(url, 'size', String(stored.size), String(length))
           if (rule.size !== undefined && stored.size !== rule.size) throw wrong(url, 'size', String(stored.size), String(rule.size))
@@ -312,11 +324,11 @@ export class UrlCache {
   }
 
   #ask(request: Request): Promise<Response> {
-    return (this.#fetch ?? globalThis.fetch)(request)
+    return (this.#init.fetched ?? globalThis.fetch)(request)
   }
 
   #holderOf(url: string): string {
-    return this.#rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
+    return this.#init.rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
   }
 
   async #operate<T>(
@@ -324,7 +336,7 @@ export class UrlCache {
     work: (operation: Operation) => Promise<T>,
     kind: 'read' | 'write' = 'read',
   ): Promise<T> {
-    const storage = await this.#open()
+    const storage = await this.#init.open()
     return storage.operate(
       signal,
       async (operation, end) => {
@@ -366,6 +378,7 @@ const HTML_NAMES = /\.(?:html?|xhtml|php|aspx?|jsp)$/i
 function isKeepable({ status, type, headers }: Response, url: string): boolean {
   if (status !== 200 || type === 'opaque' || type === 'opaqueredirect' || type === 'error') return false
   const name = new URL(url).pathname.split('/').at(-1) ?? ''
+  if (/(?:^|[\s,])(?:no-store|private)(?:$|[\s,=])/i.test(headers.get('cache-control') ?? '')) return false
   const isPage = /^(?:text\/html|application\/xhtml\+xml)\b/i.test(headers.get('content-type') ?? '')
   return !isPage || !/\.[a-z0-9_-]{1,16}$/i.test(name) || HTML_NAMES.test(name)
 }

@@ -31,7 +31,7 @@ export interface FetchRule {
   revalidate?: 'never' | 'etag' | { maxAgeHours: number }
   /**
    * SHA-256 of the content in hex, or 'huggingface' to learn it from the Hub (of files in Git LFS, which large ones are). What has another one errors, and is
-   * not kept.
+   * not kept; nor is what the Hub does not tell of.
    */
   sha256?: string
   /** The CID that `store()` gives the content: as `sha256`. */

@@ -6,6 +6,8 @@ export interface Split {
   own: ReadableStream<Bytes>
   /** For the store. */
   copy: AsyncIterable<Bytes>
+  /** The store takes no more, or never began: `own` goes on alone. */
+  leave: () => void
 }
 
 /** Read at the pace of `own`. `settled` is what `copy` comes to. */
@@ -21,7 +23,7 @@ export function split(body: ReadableStream<Bytes>, settled: () => Promise<void>)
         try {
           piece = (await reader.read()).value
         } catch (error) {
-          channel.end(error)
+          channel.fail(error)
           throw error
         }
         if (piece === undefined) {
@@ -41,11 +43,11 @@ export function split(body: ReadableStream<Bytes>, settled: () => Promise<void>)
       }
     },
     async cancel(reason) {
-      channel.end(reason ?? new DOMException('the body was cancelled', 'AbortError'))
+      channel.fail(reason ?? new DOMException('the body was cancelled', 'AbortError'))
       await reader.cancel(reason)
     },
   })
-  return { own, copy: channel }
+  return { own, copy: channel, leave: () => channel.leave() }
 }
 
 /** Hands over one piece at a time: a giver waits until the taker is done with it, or has left. */
@@ -66,12 +68,21 @@ class Channel implements AsyncIterable<Bytes> {
     await taken
   }
 
-  /** With an error: the taker gets it. */
-  end(error?: unknown): void {
-    if (this.#state !== 'open') return
-    this.#state = 'ended'
-    this.#error = error
+  end(): void {
+    if (this.#state === 'open') this.#state = 'ended'
     this.#wakeTaker()
+  }
+
+  /** The taker gets the error. */
+  fail(error: unknown): void {
+    if (this.#state !== 'open') return
+    this.#error = error ?? new TypeError('the body ended with an error that says nothing')
+    this.end()
+  }
+
+  leave(): void {
+    this.#state = 'left'
+    this.#wakeGiver()
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Bytes, void, undefined> {
@@ -92,8 +103,7 @@ class Channel implements AsyncIterable<Bytes> {
         })
       }
     } finally {
-      this.#state = 'left'
-      this.#wakeGiver()
+      this.leave()
     }
   }
 }

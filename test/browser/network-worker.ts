@@ -1,4 +1,5 @@
 // A worker that runs a node, is told by its page of the network, and fetches what it is asked for.
+import '../setup/later.ts'
 import { CID } from 'multiformats/cid'
 import { startMemoryNode } from './support/memory-node.ts'
 

@@ -115,6 +115,10 @@ describe('files', () => {
     const named = await storage.store('body { color: red }', { filename: 'styles/a.css' })
     expect(await typeOf(`/ipfs/${named}`)).toBe('text/css; charset=utf-8')
     expect(await typeOf(`/ipfs/${named}?filename=b.json`)).toBe('application/json')
+    // A link makes no page of what is none.
+    for (const name of ['b.html', 'b.svg', 'b.js', 'b.xhtml', 'b.xml']) {
+      expect(await typeOf(`/ipfs/${named}?filename=${name}`)).toBe('text/css; charset=utf-8')
+    }
     const root = await storage.storeDirectory([{ path: 'deep/model.wasm', data: 'not really' }])
     expect(await typeOf(`/ipfs/${root}/deep/model.wasm`)).toBe('application/wasm')
     for (const [content, type] of [

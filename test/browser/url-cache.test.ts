@@ -141,6 +141,28 @@ describe('what is fetched', () => {
     await nothingIsLeft(storage)
   })
 
+  it('comes from the network alone where the storage was closed', async () => {
+    const file = remote(3 * MIB)
+    const { storage, caching } = cacheOf()
+    await storage.close()
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+  })
+
+  it('for somebody in particular is not kept', async () => {
+    const file = remote(1000)
+    const { storage, caching } = cacheOf()
+    for (let time = 0; time < 2; time++) await bytesOf(caching(file.url, { headers: { authorization: 'Bearer secret' } }))
+    expect((await file.stats()).asked).toHaveLength(2)
+    await nothingIsLeft(storage)
+  })
+
+  it('from another origin in another encoding is kept though its headers do not say so', async () => {
+    const file = remote(2 * MIB, { gzip: '', cors: 'bare' }, { elsewhere: true })
+    const { caching } = cacheOf()
+    for (let time = 0; time < 2; time++) expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    expect((await file.stats()).asked).toHaveLength(1)
+  })
+
   it('holds up nobody who asks again before it was read', async () => {
     const file = remote(6 * MIB)
     const { storage, caching } = cacheOf()
@@ -225,6 +247,15 @@ describe('what is not kept', () => {
       }
       await expect(read()).rejects.toMatchObject({ name: 'IntegrityError' })
       expect(given).toBeLessThan(length)
+    }
+  })
+
+  it('is what the Hub was to tell of and does not, whoever asks gets it all the same', async () => {
+    const file = remote(1000)
+    for (const url of [file.url, file.url.replace(/\/([^/?]+)\?/, '/$1/owner/model/resolve/main/model.onnx?')]) {
+      const { storage, caching } = cacheOf({ sha256: 'huggingface' })
+      expect(same(await bytesOf(caching(url)), file.bytes)).toBe(true)
+      await nothingIsLeft(storage)
     }
   })
 

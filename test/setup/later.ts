@@ -1,5 +1,5 @@
 // Tests of parts that load others later, without the front that says where from.
 import { LATER } from '../../src/later.ts'
-import { provide } from '../../src/lazy.ts'
+import { provideLater } from '../../src/lazy.ts'
 
-provide(LATER)
+provideLater(LATER)
