@@ -135,7 +135,11 @@ describe('behind a service worker', () => {
       },
       [SCRIPTS, [WASM, WEBGPU_WASM]] as const,
     )
-    const rules: FetchRule[] = [{ match: mirror.url, revalidate: 'never', sha256: 'huggingface' }]
+    const rules: FetchRule[] = [
+      { match: `${mirror.url}${REPOSITORY}/resolve/`, revalidate: 'never', sha256: 'huggingface' },
+      // What wllama compares a file of its own cache with: the pointers of Git LFS, of which the Hub knows no SHA-256.
+      { match: `${mirror.url}${REPOSITORY}/raw/`, revalidate: 'never' },
+    ]
     await register(here.page, { trust: [application], rules })
     page = await here.context.newPage()
     await reload()

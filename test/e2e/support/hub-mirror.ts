@@ -37,8 +37,8 @@ const CORS = {
   'access-control-expose-headers': 'Content-Range, ETag, X-Linked-ETag, X-Linked-Size, X-Repo-Commit',
   // Isolated pages may have it.
   'cross-origin-resource-policy': 'cross-origin',
-  // No HTTP cache may stand in for it.
-  'cache-control': 'no-store',
+  // No HTTP cache may stand in for it without asking.
+  'cache-control': 'no-cache',
 }
 
 /** Serves the files by their paths, the same ones under every repository and revision. */
