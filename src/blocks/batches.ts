@@ -85,8 +85,10 @@ export class Batches {
     const found = keys.filter((key) => noted.has(key) && !rewritten.has(key))
     if (found.length > 0) await store.catalog.noteWhole(found)
     if (spoilt.length === 0) return
+    // Before the packs are asked for: an optional call does not evaluate its arguments where there are none.
+    const emptied = await store.catalog.replaced(spoilt)
     // Not waited for: what stays of a pack now goes at the next sweep.
-    void store.packs?.removeEmptied(await store.catalog.replaced(spoilt)).catch(() => undefined)
+    void store.packs?.removeEmptied(emptied).catch(() => undefined)
   }
 
   /**

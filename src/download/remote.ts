@@ -2,7 +2,7 @@
 import type { Validator } from '../catalog/schema.ts'
 import { DownloadError } from '../errors.ts'
 import { follow } from '../network/abort.ts'
-import { DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_STALL_MS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_STALL_MS } from '../limits.ts'
 import { isEncoded, isOf, lengthOf, rangeOf, retryAfterMs, validatorOf } from './answers.ts'
 import { Break, Patience, Restart, type Gain } from './patience.ts'
 import type { Target } from './target.ts'
@@ -138,20 +138,26 @@ export class Remote {
     const { signal, mayLeave } = options
     const patience = new Patience(this.#target.url, this.#gain)
     let answer = options.first
+    // WebKit drops what came before a connection broke and was not read yet, so that asking for as much again may bring nothing for ever.
+    let most = Number.POSITIVE_INFINITY
     for (let at = from; at < to;) {
+      const began = at
+      const end = answer === undefined ? Math.min(to, at + most) : to
       try {
-        answer ??= await this.#part(at, to, signal)
+        answer ??= await this.#part(at, end, signal)
         for await (const piece of bodyOf(answer, signal)) {
-          if (piece.byteLength > to - at) throw new Restart('a part was longer than was asked for', { whole: true })
+          if (piece.byteLength > end - at) throw new Restart('a part was longer than was asked for', { whole: true })
           at += piece.byteLength
           this.#gain.bytes += piece.byteLength
           yield piece
         }
         // Read to its end even so: a connection whose answer was left unread is of no more use.
-        if (at < to) throw new Break(`the answer ended after byte ${at} of ${to}`)
+        if (at < end) throw new Break(`the answer ended after byte ${at} of ${end}`)
+        most *= 2
       } catch (error) {
         if (!(error instanceof Break)) throw error
-        if (at === to) return
+        if (at === end) continue
+        if (answer !== undefined) most = Math.max(CHUNK_SIZE_BYTES, at > began ? at - began : Math.ceil((end - began) / 8))
         if (error.isBusy && mayLeave?.() === true) throw error
         await patience.wait(error, signal)
       } finally {

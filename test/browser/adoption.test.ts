@@ -6,6 +6,7 @@ import { createHeliaLight, type Helia } from 'helia'
 import { CID } from 'multiformats/cid'
 import { afterEach, describe, expect, it } from 'vitest'
 import { IPFSKitStorage } from '../../src/index.ts'
+import { needs, SYNC_HANDLES } from './support/needs.ts'
 import { bytesOf, flipRecord } from './support/outside.ts'
 import {
   closeAll,
@@ -228,7 +229,8 @@ describe('a database of stock Helia', () => {
     await expectAllByStock(adopted)
   })
 
-  it("takes packs beside it where tier 'auto' has them", async () => {
+  it("takes packs beside it where tier 'auto' has them", async ({ skip }) => {
+    await needs(skip, SYNC_HANDLES)
     const adopted = await writtenByStock()
     const storage = localStorageOf({ cacheDir: adopted.cacheDir, config: { tier: 'auto', blocksDatabase: adopted.blocks } })
     const bytes = randomBytes(5 * MIB, 7)

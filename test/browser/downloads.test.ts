@@ -228,6 +228,21 @@ describe('what is not as expected', () => {
   })
 })
 
+/** Whether a page that is in no hurry gets what came before a connection broke. */
+async function handsOver(url: string, bytes: number): Promise<boolean> {
+  const reader = (await fetch(url)).body?.getReader()
+  let came = 0
+  try {
+    for (let part = await reader?.read(); part?.value !== undefined; part = await reader?.read()) {
+      came += part.value.byteLength
+      await crypto.subtle.digest('SHA-256', part.value)
+    }
+  } catch {
+    return came === bytes
+  }
+  throw new Error('it did not break off')
+}
+
 describe('a server', () => {
   it.each([
     ['that cuts connections', { cut: 10, after: 3 * MIB + 7 }],
@@ -253,10 +268,12 @@ describe('a server', () => {
   })
 
   it('that answers ranges is asked for nothing twice that came, however often it breaks off', async () => {
-    const file = remote(40 * MIB, { cut: 10, after: 2 * MIB + 100_001 })
+    const after = 2 * MIB + 100_001
+    const file = remote(40 * MIB, { cut: 10, after })
     await expectDownloaded(file)
-    // What a browser has of a body when that breaks off, and the page has not read, is lost: less than a chunk.
-    expect((await file.stats()).sent).toBeLessThan(40 * MIB + 10 * MIB)
+    // What a browser has of a body when that breaks off, and the page has not read, is lost: less than a chunk, or all of it, as in WebKit.
+    const lost = (await handsOver(remote(4 * MIB, { cut: 1, after }).url, after)) ? MIB : after
+    expect((await file.stats()).sent).toBeLessThan(40 * MIB + 10 * lost)
   })
 
   it('that wants one request at a time gets that', async () => {
