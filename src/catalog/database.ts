@@ -263,11 +263,7 @@ export class Database {
     if (error instanceof StorageError) return error
     if (!isDomException(error)) return error
     if (error.name === 'QuotaExceededError') {
-      return new QuotaError(
-        `the browser has no room left for database '${this.name}': delete or unpin something, or free disk space`,
-        {},
-        { cause: error },
-      )
+      return noRoom(this.name, error)
     }
     if (this.#ended !== undefined) return this.#ended
     const what = mode === 'readwrite' ? 'write to' : 'read'
@@ -304,7 +300,8 @@ function openRequest(init: DatabaseInit, version: number | undefined): Promise<I
     const fail = (message: string, cause?: unknown): void => {
       late = true
       clearTimeout(timer)
-      reject(new DatabaseError(message, init.name, cause === undefined ? undefined : { cause }))
+      const isFull = isDomException(cause) && cause.name === 'QuotaExceededError'
+      reject(isFull ? noRoom(init.name, cause) : new DatabaseError(message, init.name, cause === undefined ? undefined : { cause }))
     }
     let timer = setTimeout(() => {
       fail(`database '${init.name}' did not open: another tab is deleting or holding it; close other tabs of this site and try again`)
@@ -341,6 +338,10 @@ function openRequest(init: DatabaseInit, version: number | undefined): Promise<I
       if (!late) fail(`could not open database '${init.name}' (${String(request.error)})`, request.error)
     }
   })
+}
+
+function noRoom(name: string, cause: unknown): QuotaError {
+  return new QuotaError(`the browser has no room left for database '${name}': delete or unpin something, or free disk space`, {}, { cause })
 }
 
 function isDomException(error: unknown): error is { name: string; message: string } {

@@ -10,6 +10,8 @@ export const WRITABLE_FILES = 'OPFS, createWritable'
 export const PRIVATE_FILES = 'OPFS'
 /** Files of it that workers write: packs. */
 export const SYNC_HANDLES = 'OPFS, createSyncAccessHandle'
+/** How much room there is. */
+const ESTIMATE = 'storage.estimate'
 /** Shared workers that can make the workers which write packs. */
 export const SHARED_WORKERS_NEST = 'workers within shared workers'
 
@@ -33,4 +35,11 @@ export async function has(capability: string): Promise<boolean> {
 /** Goes on where the engine has it. */
 export async function needs(skip: TestContext['skip'], capability: string): Promise<void> {
   if (!(await has(capability))) skip(`${capability}: ${await found(capability)}`)
+}
+
+/** Goes on where an origin may keep so much. Not found out by writing: WebKitGTK, once it refused an origin something, refuses it everything until it ends. */
+export async function needsRoom(skip: TestContext['skip'], bytes: number): Promise<void> {
+  await needs(skip, ESTIMATE)
+  const { quota = 0, usage = 0 } = await navigator.storage.estimate()
+  if (quota - usage < bytes) skip(`this engine has ${quota - usage} bytes of room for an origin`)
 }
