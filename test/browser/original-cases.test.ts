@@ -48,7 +48,15 @@ function named(name = freshName()): string {
 
 function worker(): Worker {
   const made = new Worker(new URL('./fixtures/original-worker.ts', import.meta.url), { type: 'module' })
-  endings.push(() => made.terminate())
+  endings.push(async () => {
+    // WebKit leaves open for good what a worker was at when it was terminated.
+    const ended = new Promise<void>((resolve) => {
+      made.addEventListener('message', ({ data }: MessageEvent<{ ended?: boolean }>) => data.ended === true && resolve())
+    })
+    order(made, { order: 'end' })
+    await ended
+    made.terminate()
+  })
   return made
 }
 
