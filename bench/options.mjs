@@ -20,7 +20,7 @@ const ROUNDS = 5
 const QUICK_ROUNDS = 2
 const QUICK_SIZES = ['16', '64']
 const FOLDER = '.tmp/bench'
-const KINDS = ['limits', 'buffer', 'stream', 'served', 'small', 'memory', 'kept', 'scale', 'firefox']
+const KINDS = ['limits', 'buffer', 'stream', 'served', 'download', 'small', 'memory', 'kept', 'scale', 'firefox']
 
 export const HELP = `npm run bench -- [options]
 

@@ -6,7 +6,7 @@ import { CAN_SEE_PROCESSES } from './processes.mjs'
  * One page of one contender. `size` is what the tables call it, `opens` what the page calls the contender. It is done once in each of at most
  * `rounds` rounds.
  *
- * @typedef {'buffer' | 'stream' | 'served' | 'small' | 'limits' | 'memory' | 'kept'} Kind
+ * @typedef {'buffer' | 'stream' | 'served' | 'download' | 'small' | 'limits' | 'memory' | 'kept'} Kind
  * @typedef {'chromium' | 'firefox'} BrowserName
  * @typedef {{
  *   kind: Kind,
@@ -67,6 +67,7 @@ const ROUNDS = {
     return contender === 'ours records' ? 2 : 1
   },
   served: (contender, mib) => (mib === 1024 ? 2 : CLOSEST.includes(contender) ? EVERY_ROUND : 1),
+  download: () => EVERY_ROUND,
   small: (contender) => (['ours packs', 'idb-keyval'].includes(contender) ? EVERY_ROUND : 1),
   memory: (contender, mib) => (mib === 1024 && ['ours packs', 'ours records'].includes(contender) ? 2 : 1),
   kept: () => 2,
@@ -86,6 +87,7 @@ function everySession() {
     ...[16, 256].flatMap((mib) => CLOSEST.map((contender) => session('served', contender, mib))),
     ...['ours packs', 'cache'].map((contender) => session('served', contender, 1024)),
   ]
+  const downloads = ['ours packs', 'ours packs worker', 'ours records'].map((contender) => session('download', contender, 256))
   const small = [...OURS, 'cache', 'idb-keyval'].map((contender) => session('small', contender, (SMALL_COUNT * SMALL_BYTES) / MIB))
   const memory = [
     ...[...OURS, 'cache', 'wllama'].map((contender) => session('memory', contender, 1024)),
@@ -98,7 +100,7 @@ function everySession() {
     session('kept', contender, KEPT_MIB),
   )
   const inFirefox = FIREFOX_SIZES_MIB.flatMap((mib) => IN_FIREFOX.map((contender) => firefoxSession(contender, mib)))
-  return [session('limits', 'limits', 256), ...buffers, ...inFirefox, ...streams, ...served, ...small, ...memory, ...kept]
+  return [session('limits', 'limits', 256), ...buffers, ...inFirefox, ...streams, ...served, ...downloads, ...small, ...memory, ...kept]
 }
 
 /**

@@ -1,7 +1,9 @@
 // Bundles the pages of the benchmark and serves them from loopback.
+import { createHash, randomBytes } from 'node:crypto'
 import { createServer } from 'node:http'
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { Readable } from 'node:stream'
 import { build } from 'esbuild'
 import { ROOT } from '../scripts/tool.mjs'
 
@@ -19,6 +21,8 @@ const HEADERS = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-emb
 export async function servePages() {
   const scripts = await bundle()
   const server = createServer((request, response) => {
+    const { bytes, file } = /^\/files\/(?<bytes>\d+)\/(?<file>[\w-]+)$/.exec(request.url ?? '')?.groups ?? {}
+    if (file !== undefined) return sendFile(request, response, Number(bytes), file)
     const name = basename(new URL(request.url ?? '/', 'http://page').pathname).replace(/\.[jt]s$/, '')
     const script = scripts.get(name)
     if (name !== '' && script === undefined) {
@@ -36,6 +40,50 @@ export async function servePages() {
       server.closeAllConnections()
       server.close()
     },
+  }
+}
+
+/** What every file is made of. */
+const RANDOM = randomBytes(64 * 1024 * 1024)
+const PIECE_BYTES = 1024 * 1024
+
+/**
+ * A file that nobody has: it begins anywhere in what they are made of, and no mebibyte of it comes twice. Whole, or a range of it.
+ *
+ * @param {import('node:http').IncomingMessage} request
+ * @param {import('node:http').ServerResponse} response
+ * @param {number} bytes
+ * @param {string} file
+ */
+function sendFile(request, response, bytes, file) {
+  const { from = '0', to = '' } = /^bytes=(?<from>\d+)-(?<to>\d*)$/.exec(request.headers.range ?? '')?.groups ?? {}
+  const end = Math.min(to === '' ? bytes : Number(to) + 1, bytes)
+  const part = request.headers.range === undefined ? {} : { 'content-range': `bytes ${from}-${end - 1}/${bytes}` }
+  const length = end - Number(from)
+  response.writeHead(request.headers.range === undefined ? 200 : 206, {
+    ...HEADERS,
+    ...part,
+    etag: `"${file}"`,
+    'accept-ranges': 'bytes',
+    'content-type': 'application/octet-stream',
+    'content-length': length,
+  })
+  Readable.from(piecesOf(file, Number(from), end)).pipe(response)
+}
+
+/**
+ * @param {string} file
+ * @param {number} from
+ * @param {number} end
+ */
+function* piecesOf(file, from, end) {
+  const seed = createHash('sha256').update(file).digest().readUInt32LE()
+  for (let at = from; at < end;) {
+    // The next ring is shifted, so that no piece of it is one of those before.
+    const start = (seed + at + Math.floor(at / RANDOM.length) * 4099) % RANDOM.length
+    const length = Math.min(PIECE_BYTES - (at % PIECE_BYTES), end - at, RANDOM.length - start)
+    yield RANDOM.subarray(start, start + length)
+    at += length
   }
 }
 

@@ -23,6 +23,8 @@ const FEWER_RANGES = { count: 100, limitMs: 2_000 }
 const SMALL_READS = 1000
 /** Of one session: what a page fetches right after storing varies. */
 const FETCHES = 3
+/** Of one session, each of another file. */
+const DOWNLOADS = 2
 const LIMIT_CHUNKS = 200
 
 /** A step that takes longer hangs. Those of the stock blockstore need more; blockstore-opfs now and then hangs when it reads many blocks. */
@@ -117,6 +119,24 @@ const IN_ONE_TAB = {
     await runSteps(tab, [['store', store, true]], bytes, wants, outcome)
     if (opens.startsWith('ours') && source === 'buffer') await tab.run('cacheBeside()')
     await runSteps(tab, fetchesOf(opens, source), bytes, wants, outcome)
+  },
+
+  async download(tab, { opens, bytes }, { wants, seed }, outcome) {
+    await tab.run(`open('${opens}')`)
+    const url = (/** @type {string} */ name) => `/files/${bytes}/${seed}-${name}`
+    /** @type {(turn: number) => Step[]} */
+    const compared = (turn) => [
+      ['download', `download('${url(`download-${turn}`)}')`, true],
+      ['Cache API', `downloadBeside('${url(`beside-${turn}`)}')`, true],
+      ['stored stream', `downloadStream('${url(`stream-${turn}`)}')`, true],
+    ]
+    await runSteps(
+      tab,
+      times(DOWNLOADS, (turn) => [...compared(turn).slice(turn), ...compared(turn).slice(0, turn)]),
+      bytes,
+      wants,
+      outcome,
+    )
   },
 
   async small(tab, { opens, bytes }, { seed, wants }, outcome) {

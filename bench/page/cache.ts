@@ -16,6 +16,10 @@ export async function openCache(): Promise<Contender> {
     store: put,
     retrieve: async (key) => new Uint8Array(await (await match(key)).arrayBuffer()),
     storeStream: put,
+    async download(url) {
+      await cache.put(url, await fetch(url))
+      return url
+    },
     stream: async (key) => present((await match(key)).body, key) as ReadableStream<Bytes>,
     ranges: async (key) => rangesOf(await (await match(key)).blob()),
     blob: async (key) => (await match(key)).blob(),

@@ -11,6 +11,8 @@ export interface Contender {
   /** All bytes without a check, where a check can be left out. */
   retrieveUnverified?: (key: string, size: number) => Promise<Bytes>
   storeStream?: (name: string, stream: ReadableStream<Bytes>, size: number) => Promise<string>
+  /** Of a server, as it is to be done with a large file. */
+  download?: (url: string) => Promise<string>
   stream?: (key: string) => Promise<ReadableStream<Bytes>>
   /** What reads one range after another. Making it is part of what is timed. */
   ranges?: (key: string) => Promise<ReadRange>

@@ -90,6 +90,28 @@ class Bench {
     return timed(async () => (this.#key = await storeStream(name, stream, this.#size)))
   }
 
+  async download(url: string): Promise<Milliseconds> {
+    const { download } = this.#get()
+    return download === undefined ? null : timed(async () => (this.#key = await download(url)))
+  }
+
+  /** The same file as a stream, which can't be gone on with. */
+  async downloadStream(url: string): Promise<Milliseconds> {
+    const { storeStream } = this.#get()
+    if (storeStream === undefined) return null
+    return timed(async () => {
+      const { body } = await fetch(url)
+      if (body === null) throw new Error(`${url} was answered without a body`)
+      await storeStream(url, body as ReadableStream<Bytes>, this.#size)
+    })
+  }
+
+  /** What fetch() and the Cache API make of it in this page. */
+  async downloadBeside(url: string): Promise<Milliseconds> {
+    const beside = await openCache()
+    return timed(() => beside.download?.(url))
+  }
+
   async retrieve(): Promise<Milliseconds> {
     return this.#read(this.#get().retrieve)
   }

@@ -20,6 +20,7 @@ export async function openOurs(tier: Tier, place: 'page' | 'worker'): Promise<Co
     retrieve: async (cid) => present(await storage.retrieve(cid), cid),
     retrieveUnverified: async (cid) => present(await storage.retrieve(cid, { verify: false }), cid),
     storeStream: async (_name, stream) => storage.store(stream),
+    download: async (url) => storage.storeUrl(url),
     stream: async (cid) => present(await storage.stream(cid), cid),
     ranges: async (cid) => async (offset, length) => present(await storage.retrieve(cid, { offset, length }), cid),
     blob: async (cid) => present(await storage.blob(cid), cid),
