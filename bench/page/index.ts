@@ -102,7 +102,7 @@ class Bench {
     return timed(async () => {
       const { body } = await fetch(url)
       if (body === null) throw new Error(`${url} was answered without a body`)
-      await storeStream(url, body as ReadableStream<Bytes>, this.#size)
+      await storeStream(url, body, this.#size)
     })
   }
 

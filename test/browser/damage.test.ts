@@ -117,9 +117,9 @@ describe('one flipped byte', () => {
   })
 
   it('is whole again when it is stored again, also where there is no private file system', async () => {
-    const storages = navigator.storage as { getDirectory?: unknown }
+    const storages = (navigator.storage as StorageManager | undefined) ?? {}
     // As in WebKitGTK and private windows.
-    storages.getDirectory = undefined
+    Object.assign(storages, { getDirectory: undefined })
     try {
       const storage = localStorageOf({ cacheDir: freshName(), config: { tier: 'records' } })
       const bytes = randomBytes(SIZE)
@@ -132,7 +132,7 @@ describe('one flipped byte', () => {
       expect(await storage.exists(cid)).toBe(true)
       expect(await storage.listFiles()).toMatchObject([{ cid, state: 'whole' }])
     } finally {
-      delete storages.getDirectory
+      Reflect.deleteProperty(storages, 'getDirectory')
     }
   })
 

@@ -65,7 +65,8 @@ describe('an interrupted download', () => {
     expect(others).toEqual([])
     expect(download).toMatchObject({ url: file.url, filename: 'a', state: 'interrupted', total: SIZE })
     expect(download?.bytes).toBeGreaterThan(SIZE / 2 - 5 * MIB)
-    expect(download?.bytes).toBeLessThan(SIZE)
+    // WebKit holds nobody back: all of it may have come.
+    expect(download?.bytes).toBeLessThanOrEqual(SIZE)
     await storage.gc()
     expect((await storage.verify()).damaged).toEqual([])
     const { asked } = await file.stats()

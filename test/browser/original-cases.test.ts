@@ -14,7 +14,7 @@ import {
 import { connect } from '../../src/worker/index.ts'
 import type { Order, Singleton } from './fixtures/original-worker.ts'
 import { has, needs, SYNC_HANDLES, WRITABLE_FILES } from './support/needs.ts'
-import { countAll, freshName, NOTHING, same, TIER, tiered, within } from './support/stores.ts'
+import { countAll, destroyWhole, freshName, NOTHING, same, TIER, tiered, within } from './support/stores.ts'
 
 const ABSENT = 'bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku'
 const DEFAULT_CACHE_DIR = 'ipfs_accelerate'
@@ -36,8 +36,9 @@ async function end(): Promise<void> {
 afterEach(async () => {
   await end()
   await resetStorage()
-  for (const name of names) await IPFSKitStorage.destroy(name)
+  const all = [...names]
   names.clear()
+  for (const name of all) await destroyWhole(name)
 })
 
 /** A name that is deleted after the test. */

@@ -30,8 +30,9 @@ const names = new Set<string>()
 afterEach(async () => {
   await Promise.all(clients.splice(0).map((client) => client.close()))
   for (const stop of stops.splice(0)) stop()
-  for (const name of names) await destroyWhole(name)
+  const all = [...names]
   names.clear()
+  for (const name of all) await destroyWhole(name)
 })
 
 function connected(to: Worker | SharedWorker | MessagePort): ContentStorage {
