@@ -188,7 +188,11 @@ function doneElements({ cid }: FileInfo): HTMLElement[] {
     el('p', { class: 'success' }, icon('check'), 'Downloaded, checked against its SHA-256, and stored. It is in the list below.'),
     el('p', { class: 'label' }, 'Its CID, which no break on the way could change'),
     el('div', { id: 'download-cid' }, cidElement(cid, { full: true })),
-    el('p', { class: 'muted small-text' }, 'To see it again, delete it in the list below.'),
+    el(
+      'p',
+      { class: 'muted small-text' },
+      'A reload loses what came since the last 16 MiB that were put on record: that is fetched twice, and no more. To see it again, delete it in the list below.',
+    ),
   ]
 }
 
