@@ -10,7 +10,7 @@ import type { Plugin } from 'vite'
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 
 /** The page's own files. What it stores is not among them: it lives in the store. */
-const STORED = ['model/', 'media/']
+const STORED = ['model/', 'voice/', 'media/']
 
 async function listShellFiles(outDir: string): Promise<string[]> {
   const found = await readdir(outDir, { recursive: true, withFileTypes: true })
@@ -24,7 +24,10 @@ async function listShellFiles(outDir: string): Promise<string[]> {
 async function bundle(): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [here('../src/service-worker.ts')],
-    alias: { 'ipfs-kit-web/service-worker': here('../../src/service-worker/index.ts') },
+    alias: {
+      'ipfs-kit-web/fetch': here('../../src/url-cache/index.ts'),
+      'ipfs-kit-web/service-worker': here('../../src/service-worker/index.ts'),
+    },
     bundle: true,
     minify: true,
     write: false,

@@ -1,5 +1,6 @@
 // What the page shows of the storage, read again whenever something changed here or in another tab.
 import type { BackendStatus, ContentStorage, FileInfo } from 'ipfs-kit-web'
+import { LARGE_NAME } from './large-file.ts'
 import { MEDIA_NAME } from './media.ts'
 import { MODEL_NAME } from './model.ts'
 
@@ -12,6 +13,8 @@ export interface Snapshot {
   model: FileInfo | undefined
   /** The entry of the pictures and the video, where they are. */
   media: FileInfo | undefined
+  /** The entry of the large file, where it is. */
+  large: FileInfo | undefined
 }
 
 const PAGE_ENTRIES = 100
@@ -75,18 +78,19 @@ export class LiveStorage {
   }
 
   async #read(): Promise<void> {
-    const [status, files, model, media] = await Promise.all([
+    const [status, files, model, media, large] = await Promise.all([
       this.storage.getBackendStatus(),
       this.storage.listFiles('/', { limit: this.#limit + 1 }),
-      this.#directory(MODEL_NAME),
-      this.#directory(MEDIA_NAME),
+      this.#entry(MODEL_NAME, 'directory'),
+      this.#entry(MEDIA_NAME, 'directory'),
+      this.#entry(LARGE_NAME, 'file'),
     ])
-    const snapshot = { status, files: files.slice(0, this.#limit), more: files.length > this.#limit, model, media }
+    const snapshot = { status, files: files.slice(0, this.#limit), more: files.length > this.#limit, model, media, large }
     for (const listener of this.#listeners) listener(snapshot)
   }
 
-  async #directory(name: string): Promise<FileInfo | undefined> {
+  async #entry(name: string, type: FileInfo['type']): Promise<FileInfo | undefined> {
     const entries = await this.storage.listFiles(name)
-    return entries.find((entry) => entry.filename === name && entry.type === 'directory')
+    return entries.find((entry) => entry.filename === name && entry.type === type)
   }
 }

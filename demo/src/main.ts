@@ -5,8 +5,10 @@ import './styles/layout.css'
 import './styles/files.css'
 import './styles/run.css'
 import './styles/served.css'
+import './styles/network.css'
 import { startAppShell } from './app-shell.ts'
 import { byId } from './dom.ts'
+import { startDownloadPanel } from './download-panel.ts'
 import { startDropZone } from './drop-zone.ts'
 import { startFileList } from './file-list.ts'
 import { LiveStorage } from './live.ts'
@@ -16,6 +18,7 @@ import { startRunPanel } from './run-panel.ts'
 import { startServedPanel } from './served-panel.ts'
 import { startStatusPanel } from './status-panel.ts'
 import { openStorage } from './storage.ts'
+import { startUrlsPanel } from './urls-panel.ts'
 
 /** Without a storage nothing on this page works, so that is said once, on top. */
 function showFatal(error: unknown): void {
@@ -29,6 +32,8 @@ startStatusPanel(live)
 startModelPanel(live)
 startRunPanel(live, openPort)
 startServedPanel(live)
+startDownloadPanel(live)
+startUrlsPanel(live)
 startDropZone(live)
 startFileList(live)
 startAppShell()

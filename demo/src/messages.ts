@@ -35,9 +35,12 @@ const EXPLANATIONS: Record<string, (error: unknown) => Explanation> = {
     title: 'The browser’s storage can’t be used',
     advice: 'Close other tabs of this page and reload. In private windows, or with site data blocked, nothing can be kept.',
   }),
-  download: () => ({
+  download: (error) => ({
     title: 'The download failed',
-    advice: 'Is the server that serves this page still running? Start it with “npm start” and try again. Nothing was kept.',
+    advice: `Is the server that serves this page still running? Start it with “npm start” and try again. ${
+      // Only the library's own can be gone on with.
+      field(error, 'url') === undefined ? 'Nothing more was kept.' : 'What came stays, for when it is resumed.'
+    }`,
   }),
   'not-supported': () => ({ title: 'This browser can’t do that', advice: 'Try a current version of Chrome, Edge, Firefox or Safari.' }),
   closed: () => ({ title: 'The storage was closed', advice: 'Another tab may have deleted or upgraded it. Reload this page.' }),

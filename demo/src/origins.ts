@@ -79,6 +79,8 @@ export function startOrigins(): void {
   navigator.serviceWorker.addEventListener('message', ({ data }: MessageEvent<Partial<ServedMessage> | undefined>) => {
     if (data?.type !== 'ipfs-kit-web:served' || data.served === undefined) return
     const { served } = data
+    // By URL, which the panel below tells of.
+    if (served.from !== undefined) return
     const row = rowOf(served.url)
     row.answers++
     fill(row, explainOrigin(served), served)

@@ -1,6 +1,7 @@
 // "See it by its CID": pictures, a video and the model by their addresses alone, answered by the service worker out of the store.
 import type { FileInfo } from 'ipfs-kit-web'
 import { cidElement } from './cid.ts'
+import { whenControlled } from './controller.ts'
 import { byId, el, hide, icon } from './dom.ts'
 import { formatBytes, formatCount, formatDuration } from './format.ts'
 import type { LiveStorage } from './live.ts'
@@ -94,18 +95,6 @@ function startModelFetch(live: LiveStorage): void {
   })
 }
 
-/** Resolves once a service worker answers for this page; says so where none will. */
-async function whenServed(): Promise<void> {
-  const say = (text: string): void => {
-    byId('served-impossible').textContent = text
-    byId('served-impossible').hidden = false
-  }
-  if (!HAS_APP_SHELL) return say('Only in the built page: the service worker is written by the build.')
-  if (!('serviceWorker' in navigator)) return say('Service workers need https or localhost.')
-  if (navigator.serviceWorker.controller !== null) return undefined
-  await new Promise((resolve) => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true }))
-}
-
 export function startServedPanel(live: LiveStorage): void {
   byId('media-facts').textContent = `${formatBytes(MEDIA_BYTES)}, served with this page.`
   byId('store-media').addEventListener('click', () => {
@@ -130,8 +119,10 @@ export function startServedPanel(live: LiveStorage): void {
     show(media)
     byId('served').setAttribute('aria-busy', 'false')
   })
-  whenServed().then(() => {
-    served = HAS_APP_SHELL && Boolean(navigator.serviceWorker?.controller)
+  whenControlled().then((reason) => {
+    byId('served-impossible').textContent = reason ?? ''
+    byId('served-impossible').hidden = reason === undefined
+    served = reason === undefined
     show(last)
   }, notifyError)
 }

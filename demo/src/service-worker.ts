@@ -1,6 +1,8 @@
 // The demo's service worker. It keeps the page's own built files, so that the page reopens with the server gone; and it answers ipfs/<cid>/… below the page
-// out of the library's storage, where what users store is. The build puts the version and the files in front of it.
-import { install } from 'ipfs-kit-web/service-worker'
+// out of the library's storage, where what users store is, and keeps there what is fetched below voice/. The build puts the version and the files in front of it.
+import { createFetch, type CachingFetch } from 'ipfs-kit-web/fetch'
+import { getStorage, install, type FetchRule } from 'ipfs-kit-web/service-worker'
+import type { Answer, Question } from './controller.ts'
 
 declare const VERSION: string
 declare const FILES: readonly string[]
@@ -46,9 +48,11 @@ async function answer(url: string, request: Request): Promise<Response> {
 
 scope.addEventListener('install', (event) => event.waitUntil(keepFiles()))
 scope.addEventListener('activate', (event) => event.waitUntil(takeOver()))
-// The page asks for this when the user presses Reload; until then the version in use stays in use.
 scope.addEventListener('message', (event) => {
-  if (event.data === 'skip-waiting') event.waitUntil(scope.skipWaiting())
+  const { data, ports } = event
+  // The page asks for this when the user presses Reload; until then the version in use stays in use.
+  if (data === 'skip-waiting') event.waitUntil(scope.skipWaiting())
+  else if (ports[0] !== undefined) event.waitUntil(tell(ports[0], data as Question))
 })
 scope.addEventListener('fetch', (event) => {
   const { request } = event
@@ -59,5 +63,20 @@ scope.addEventListener('fetch', (event) => {
   if (known.has(url)) event.respondWith(answer(url, request))
 })
 
-// Everything else of a content-addressed page is this line. Whatever is asked of the network is asked by the page, which runs Helia.
-install(self, { path: new URL('ipfs/', page).pathname, storage: { forceFallback: true }, takeOver: false, report: true })
+// Everything else of a content-addressed page is this. IPFS is asked by the page alone, which runs Helia.
+const storage = { forceFallback: true }
+const rules: FetchRule[] = [{ match: new URL('voice/', page).href }]
+install(self, { path: new URL('ipfs/', page).pathname, storage, rules, takeOver: false, report: true })
+
+/** Over the same entries, to list and to end what is kept by the rules. */
+let kept: CachingFetch | undefined
+
+async function tell(port: MessagePort, question: Question): Promise<void> {
+  kept ??= createFetch(getStorage(storage), rules)
+  const asked = question.type === 'urls' ? kept.urls() : kept.forget(question.url)
+  const answer: Answer<unknown> = await asked.then(
+    (value) => ({ value }),
+    (error: unknown) => ({ error: error instanceof Error ? error.message : String(error) }),
+  )
+  port.postMessage(answer)
+}

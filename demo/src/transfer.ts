@@ -4,8 +4,7 @@ import { el, nextId, remove } from './dom.ts'
 import { formatBytes, formatDuration } from './format.ts'
 import { isAbort } from './messages.ts'
 import { announce, errorBox, notify } from './notices.ts'
-
-const RATE_WINDOW_MS = 2_000
+import { RateMeter } from './rate.ts'
 
 interface TransferOptions<T> {
   label: string
@@ -15,19 +14,6 @@ interface TransferOptions<T> {
   /** Moves the focus to Cancel, because the button that was pressed is gone. */
   takeFocus?: boolean
   task: (signal: AbortSignal, onProgress: (progress: Progress) => void) => Promise<T>
-}
-
-/** Bytes a second over the last two seconds, so that a pause shows. */
-class RateMeter {
-  #samples: { at: number; bytes: number }[] = []
-
-  add(bytes: number, at: number): number | undefined {
-    this.#samples.push({ at, bytes })
-    while (this.#samples.length > 2 && at - this.#samples[0]!.at > RATE_WINDOW_MS) this.#samples.shift()
-    const first = this.#samples[0]!
-    const seconds = (at - first.at) / 1000
-    return seconds > 0.1 ? (bytes - first.bytes) / seconds : undefined
-  }
 }
 
 /** Runs the task with its progress shown in `host`; answers undefined where it was cancelled or failed, and `host` then says so. */

@@ -56,7 +56,7 @@ test('empty, it has no serious findings and no sideways scroll', async () => {
 test('Tab reaches every action, and shows where it is', async () => {
   await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur())
   const reached: string[] = []
-  for (let step = 0; step < 12; step++) {
+  for (let step = 0; step < 15; step++) {
     await page.keyboard.press('Tab')
     const focused = await page.evaluate(() => {
       const element = document.activeElement!
@@ -67,7 +67,19 @@ test('Tab reaches every action, and shows where it is', async () => {
     reached.push(focused.id)
     expect(focused.ring, `${focused.id} has a visible focus`).toBe(true)
   }
-  expect(reached).toEqual(['skip', 'persist', 'store-model', 'sentences', 'run-button', 'store-media', 'choose-files', 'choose-folder'])
+  expect(reached).toEqual([
+    'skip',
+    'persist',
+    'store-model',
+    'sentences',
+    'run-button',
+    'store-media',
+    'line-switch',
+    'start-download',
+    'fetch-voices',
+    'choose-files',
+    'choose-folder',
+  ])
 })
 
 test('full, with everything opened, neither', async () => {
@@ -83,6 +95,11 @@ test('full, with everything opened, neither', async () => {
   await page.getByRole('button', { name: 'Fetch the model by its CID' }).click({ timeout: 60_000 })
   await page.locator('#fetch-model-result .success').waitFor()
   await expect.poll(() => page.locator('#origins > li').count()).toBeGreaterThan(12)
+  await page.getByRole('button', { name: 'Fetch the models' }).click()
+  await page.locator('#kept-urls > li').nth(2).waitFor()
+  await page.getByRole('button', { name: 'Download it' }).click()
+  await page.getByRole('button', { name: 'Pause: onnxruntime' }).click()
+  await page.getByRole('button', { name: 'Resume: onnxruntime' }).waitFor()
   await page.getByRole('button', { name: 'Compare the sentences' }).click()
   await page.getByRole('table').waitFor({ timeout: 90_000 })
   expect(await findingsEverywhere()).toEqual([])

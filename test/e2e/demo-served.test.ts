@@ -1,4 +1,5 @@
-// The demo's pictures, video and model by their CIDs: answered by its service worker, with the server stopped, and told of on the page.
+// The demo's pictures, video and model by their CIDs, and models by their URLs: answered by its service worker, with the server stopped, and told of on the
+// page.
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { mkdtemp, rm, stat } from 'node:fs/promises'
@@ -6,10 +7,11 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
-import type { BrowserContext, Page } from 'playwright'
+import type { BrowserContext, Locator, Page } from 'playwright'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { startDemo } from '../../scripts/start.mjs'
-import { launch, openDemo, readModelFiles } from './support/demo-page.ts'
+import { computeCids, launch, openDemo, readModelFiles, readVoiceFiles } from './support/demo-page.ts'
+import type { ModelFile } from './support/demo-page.ts'
 
 const POLL = { timeout: 20_000 }
 const PICTURES = ['dunes.webp', 'contours.webp', 'weave.webp']
@@ -117,6 +119,52 @@ test('pictures, a video and the model are there by their CIDs with the server st
   expect([...told.keys()].sort()).toEqual([...PICTURES, VIDEO, ...model.map(({ name }) => name)].sort())
   for (const name of [...PICTURES, VIDEO]) expect(told.get(name)).toContain('Block store checked on its way')
   expect(told.get('group1-shard1of7')).toContain('Pack file checked, read by the browser')
+  expect(errors).toEqual([])
+}, 240_000)
+
+test('what is fetched below voice/ is kept by URL, and answered with the server stopped', async () => {
+  const server = await startDemo({ build: false, outDir })
+  const { page, errors } = await open('urls', server.url)
+  const models = await readVoiceFiles()
+  const cids = await computeCids(models)
+  const result = page.locator('#fetch-voices-result')
+  const rowOf = (name: string): Locator => page.locator('#kept-urls > li', { hasText: `voice/${name}` })
+  await page.locator('#urls[aria-busy="false"]').waitFor()
+  await page.getByRole('button', { name: 'Fetch the models' }).click()
+  await result.getByText('0 from the store, 3 from the network').waitFor()
+  for (const { name } of models) {
+    await rowOf(name).getByText('From the network').waitFor()
+    expect(await rowOf(name).locator('.cid').getAttribute('title')).toBe(cids.get(name))
+  }
+  // What comes by URL is not told of among what comes by CID.
+  expect([...(await origins(page)).keys()]).toEqual([])
+  await page.getByRole('button', { name: 'Fetch the models' }).click()
+  await result.getByText('3 from the store, 0 from the network').waitFor()
+  const [first, second] = models as [ModelFile, ModelFile]
+  await rowOf(first.name).getByText('1 answer from the store').waitFor()
+  await page.getByRole('button', { name: `Fetch again ${first.name}` }).click()
+  await rowOf(first.name).getByText('From the network').waitFor()
+  await server.close()
+
+  await page.reload()
+  await rowOf(first.name).waitFor()
+  await page.getByRole('button', { name: 'Fetch the models' }).click()
+  await result.getByText('3 from the store, 0 from the network').waitFor()
+  await rowOf(second.name).getByText('2 answers from the store').waitFor()
+  await page.getByRole('button', { name: `Fetch again ${second.name}` }).click()
+  await page.locator('#notices').getByRole('alert').filter({ hasText: 'The download failed' }).waitFor()
+  const hash = await page.evaluate(async (path) => {
+    const bytes = await (await fetch(path)).arrayBuffer()
+    return [...new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))]
+  }, `voice/${second.name}`)
+  expect(hash).toEqual([...createHash('sha256').update(second.bytes).digest()])
+
+  await page.getByRole('button', { name: `Forget ${first.name}` }).click()
+  await rowOf(first.name).waitFor({ state: 'detached' })
+  expect(await page.locator('#kept-urls > li').count()).toBe(2)
+  await page.locator('#files > li', { hasText: first.name }).waitFor({ state: 'detached' })
+  await page.getByRole('button', { name: 'Fetch the models' }).click()
+  await result.getByRole('alert').filter({ hasText: 'The download failed' }).waitFor()
   expect(errors).toEqual([])
 }, 240_000)
 

