@@ -46,7 +46,8 @@ export class Writer implements BlockSink {
   #packedBytes = 0
   #expected = 0
 
-  private constructor(store: LocalBlockstore, owner: PendingOwner, lock: Held, signal: AbortSignal | undefined) {
+  private constructor(store: LocalBlockstore, owner: PendingOwner, lock: Held, signal: AbortSignal | undefined, pool?: BufferPool) {
+    this.#pool = pool
     this.#store = store
     this.id = owner.id
     this.#batches = new Batches(store, owner)
@@ -55,11 +56,11 @@ export class Writer implements BlockSink {
   }
 
   /** Takes the writer's lock; its record comes with its first batch. */
-  static async open(store: LocalBlockstore, signal?: AbortSignal): Promise<Writer> {
+  static async open(store: LocalBlockstore, signal?: AbortSignal, pool?: BufferPool): Promise<Writer> {
     const id = newOwnerId()
     const lock = await store.locks.own(id)
     if (lock === undefined) throw new StorageError(`lock of new owner ${id} is taken: this cannot be`)
-    return new Writer(store, { id, kind: 'writer', pending: 'writer', lastUsed: Date.now() }, lock, signal)
+    return new Writer(store, { id, kind: 'writer', pending: 'writer', lastUsed: Date.now() }, lock, signal, pool)
   }
 
   /** Into packs where this context has them and the file turns out large. @throws NotSupportedError */

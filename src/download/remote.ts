@@ -259,22 +259,48 @@ function wrongOf(
   return undefined
 }
 
-/** Pieces of a body. @throws Break where it ends early or stalls */
+/** Pieces of a body, each of use until the next one is asked for. @throws Break where it ends early or stalls */
 async function* bodyOf({ response }: Answer, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-  const reader = response.body?.getReader()
-  if (reader === undefined) return
+  if (response.body === null) return
+  const reader = readerOf(response.body)
   try {
     for (;;) {
-      const result = await inTime(reader.read(), signal).catch((cause: unknown) => {
+      const piece = await inTime(reader.read(), signal).catch((cause: unknown) => {
         signal.throwIfAborted()
         throw cause instanceof Break ? cause : new Break('the connection broke off', {}, { cause })
       })
-      if (result.done) return
-      yield result.value
+      if (piece === undefined) return
+      yield piece
     }
   } finally {
     // What fails here has failed before.
     reader.cancel().catch(() => undefined)
+  }
+}
+
+interface PieceReader {
+  read: () => Promise<Uint8Array | undefined>
+  cancel: () => Promise<void>
+}
+
+/** Into the same buffer each time, where the engine has bodies of bytes: a fresh one a piece costs more than copying out of it. */
+function readerOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): PieceReader {
+  let reader: ReadableStreamBYOBReader
+  try {
+    reader = body.getReader({ mode: 'byob' })
+  } catch {
+    const plain = body.getReader()
+    return { read: async () => (await plain.read()).value, cancel: () => plain.cancel() }
+  }
+  let buffer = new ArrayBuffer(CHUNK_SIZE_BYTES)
+  return {
+    async read() {
+      const { done, value } = await reader.read(new Uint8Array(buffer))
+      if (done || value === undefined) return undefined
+      buffer = value.buffer
+      return value
+    },
+    cancel: () => reader.cancel(),
   }
 }
 

@@ -1,6 +1,7 @@
 // Leaves that follow each other on their way into the store, until a checkpoint names them for the download.
 import type { CID } from 'multiformats/cid'
 import type { LeafSink } from '../blocks/blocks.ts'
+import type { BufferPool } from '../blocks/buffer-pool.ts'
 import { Writer } from '../blocks/writer.ts'
 import type { Core } from '../core.ts'
 import { StorageError } from '../errors.ts'
@@ -51,9 +52,9 @@ export class Segment {
   }
 
   /** It must be committed or dropped. `onLeaf` is told the bytes of each leaf that was put. */
-  static async open(core: Core, place: Place, onLeaf: (bytes: number) => void): Promise<Segment> {
+  static async open(core: Core, place: Place, pool: BufferPool, onLeaf: (bytes: number) => void): Promise<Segment> {
     // Without a signal: what has come is put on record when the download is interrupted.
-    const writer = await Writer.open(core.store)
+    const writer = await Writer.open(core.store, undefined, pool)
     try {
       writer.expect(place.total)
       return new Segment(core, writer, await writer.leaves(), place, onLeaf)
