@@ -18,6 +18,7 @@ import { BaseStorage } from '../storage.ts'
 import { storeFile, type StoredFacts } from '../store.ts'
 import type { Bytes } from '../types.ts'
 import { sha256OfHeaders, sha256OfHub } from './huggingface.ts'
+import { headersToKeep, isForKeeping, isKeepable } from './keepable.ts'
 import { endUrl, findUrl, listUrls, noteUrls, type UrlEntry } from './records.ts'
 import { resolveRules, withoutFragment, type FetchRule, type ResolvedRule } from './rules.ts'
 import { split } from './split.ts'
@@ -112,8 +113,7 @@ export class UrlCache {
 
   /** Whether a rule is about it. Known at once, as a fetch event needs it. */
   ruleOf(request: Request): ResolvedRule | undefined {
-    if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^https?:/.test(request.url)) return undefined
-    return this.#init.rules.find((rule) => rule.matches(request))
+    return isForKeeping(request) ? this.#init.rules.find((rule) => rule.matches(request)) : undefined
   }
 
   async fetch(request: Request, tell?: Tell): Promise<Response> {
@@ -201,6 +201,7 @@ export class UrlCache {
         const file = await openFile(content, root, { signal: operation.signal, cache: operation.core.layouts })
         operation.touch(root)
         const headers = new Headers({
+          ...source.headers,
           'Accept-Ranges': 'bytes',
           'Content-Type': mediaType ?? UNKNOWN_TYPE,
           ETag: source.validator?.etag ?? `"${cid}"`,
@@ -288,6 +289,7 @@ export class UrlCache {
     const source = hasher === undefined ? copy : hashed(copy, (piece) => hasher.update(piece))
     const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
     const validator = validatorOf(headers)
+    const said = headersToKeep(headers)
     try {
       const cid = await storeFile(
         operation,
@@ -307,7 +309,12 @@ export class UrlCache {
           if (rule.cid !== undefined && stored.cid !== rule.cid) throw wrong(url, 'CID', stored.cid, rule.cid)
           return {
             ...(sha256 === undefined ? {} : { sha256 }),
-            source: { checked: Date.now(), hits: 0, ...(validator === undefined ? {} : { validator }) },
+            source: {
+              checked: Date.now(),
+              hits: 0,
+              ...(validator === undefined ? {} : { validator }),
+              ...(said === undefined ? {} : { headers: said }),
+            },
           }
         },
       )
@@ -370,17 +377,6 @@ export class UrlCache {
 /** Where nobody can tell, it is tried. */
 function isOnline(): boolean {
   return (globalThis.navigator as Navigator | undefined)?.onLine ?? true
-}
-
-/** A page of a server that has something else at this URL than what it names: logins, errors and redirects of proxies come as 200. */
-const HTML_NAMES = /\.(?:html?|xhtml|php|aspx?|jsp)$/i
-
-function isKeepable({ status, type, headers }: Response, url: string): boolean {
-  if (status !== 200 || type === 'opaque' || type === 'opaqueredirect' || type === 'error') return false
-  const name = new URL(url).pathname.split('/').at(-1) ?? ''
-  if (/(?:^|[\s,])(?:no-store|private)(?:$|[\s,=])/i.test(headers.get('cache-control') ?? '')) return false
-  const isPage = /^(?:text\/html|application\/xhtml\+xml)\b/i.test(headers.get('content-type') ?? '')
-  return !isPage || !/\.[a-z0-9_-]{1,16}$/i.test(name) || HTML_NAMES.test(name)
 }
 
 function isSame(kept: Validator | undefined, now: Validator | undefined): boolean {

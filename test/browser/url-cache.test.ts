@@ -2,6 +2,8 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { createFetch, type CachingFetch, type CreateFetchOptions, type FetchRule } from '../../src/url-cache/index.ts'
+import { UrlCache } from '../../src/url-cache/caching-fetch.ts'
+import { resolveRules } from '../../src/url-cache/rules.ts'
 import { changedBytes, MIB, remote, sha256Of, type Remote } from './support/downloads.ts'
 import { closeAll, countAll, localStorageOf, NOTHING, same } from './support/stores.ts'
 
@@ -115,6 +117,28 @@ describe('what is fetched', () => {
     expect(same(await bytesOf(caching(other)), file.bytes)).toBe(true)
   })
 
+  it('says again what its server said of how it may be used, and nothing that it did not say', async () => {
+    const said = {
+      'cross-origin-resource-policy': 'cross-origin',
+      'x-content-type-options': 'nosniff',
+      'content-disposition': 'attachment; filename="a.bin"',
+      'content-language': 'de',
+    }
+    for (const say of [said, {}]) {
+      const file = remote(1000, { say: JSON.stringify(say) })
+      const { caching, from } = cacheOf()
+      for (let time = 0; time < 2; time++) {
+        const response = await caching(file.url)
+        await bytesOf(response)
+        const names = Object.keys(said)
+        expect(
+          Object.fromEntries(names.flatMap((name) => [[name, response.headers.get(name)]]).filter(([, value]) => value !== null)),
+        ).toEqual(say)
+      }
+      expect(from).toEqual(['network', 'store'])
+    }
+  })
+
   it('in another encoding is kept as it is meant', async () => {
     const file = remote(2 * MIB, { gzip: '' })
     const { caching } = cacheOf()
@@ -195,6 +219,26 @@ describe('what is not kept', () => {
     const { storage, caching } = cacheOf({ match: 'https://elsewhere.example/' })
     expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
     await nothingIsLeft(storage)
+  })
+
+  it('is a page or a worker, which run by the headers of their own answer, of no request that is for one', () => {
+    const cache = new UrlCache({
+      open: () => Promise.resolve(localStorageOf()),
+      rules: resolveRules([{ match: 'http://localhost/' }]),
+      verify: 'always',
+    })
+    const requestFor = (facts: Partial<Request>): Request =>
+      Object.defineProperties(
+        new Request('http://localhost/a'),
+        Object.fromEntries(Object.entries(facts).map(([name, value]) => [name, { value: value as unknown }])),
+      )
+    for (const destination of ['document', 'iframe', 'frame', 'worker', 'sharedworker', 'object', 'embed'] as const) {
+      expect(cache.ruleOf(requestFor({ destination })), destination).toBeUndefined()
+    }
+    expect(cache.ruleOf(requestFor({ mode: 'navigate' }))).toBeUndefined()
+    for (const destination of ['', 'script', 'image', 'video', 'style', 'audioworklet'] as const) {
+      expect(cache.ruleOf(requestFor({ destination })), destination).toBeDefined()
+    }
   })
 
   it('is a page where the URL names another kind of file', async () => {
