@@ -14,9 +14,13 @@ export function isForKeeping({ method, url, mode, destination }: Request): boole
 /** A page of a server that has something else at this URL than what it names: logins, errors and redirects of proxies come as 200. */
 const HTML_NAMES = /\.(?:html?|xhtml|php|aspx?|jsp)$/i
 
+/** In Vary: headers by which the same content is asked for. An answer that depends on others is one of several, which a URL does not tell apart. */
+const SAME_FOR_ALL = /^(?:|origin|accept-encoding|range|access-control-request-[a-z-]+)$/i
+
 export function isKeepable({ status, type, headers }: Response, url: string): boolean {
   if (status !== 200 || type === 'opaque' || type === 'opaqueredirect' || type === 'error') return false
   const name = new URL(url).pathname.split('/').at(-1) ?? ''
+  if (!(headers.get('vary') ?? '').split(',').every((each) => SAME_FOR_ALL.test(each.trim()))) return false
   if (/(?:^|[\s,])(?:no-store|private)(?:$|[\s,=])/i.test(headers.get('cache-control') ?? '')) return false
   const isPage = /^(?:text\/html|application\/xhtml\+xml)\b/i.test(headers.get('content-type') ?? '')
   return !isPage || !/\.[a-z0-9_-]{1,16}$/i.test(name) || HTML_NAMES.test(name)

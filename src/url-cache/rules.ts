@@ -2,7 +2,10 @@
 import { InvalidOptionsError } from '../errors.ts'
 import { fileCid } from '../download/known.ts'
 
-/** A URL's content as the rule that holds for it has it. */
+/**
+ * A URL's content as the rule that holds for it has it. One URL has one content: what is answered with a `Vary` that the page may read and that names more
+ * than Origin, Accept-Encoding, Range and Access-Control-Request-… (such as Accept, Accept-Language, Cookie, Authorization, or *) is not kept.
+ */
 export interface FetchRule {
   /**
    * The URLs it is about: a pattern of the whole URL (without its fragment), the beginning of one, or a function of the request.

@@ -250,6 +250,19 @@ describe('what is not kept', () => {
     expect(await storage.listFiles()).toHaveLength(1)
   })
 
+  it('is an answer that depends on what else was asked with, as far as its server says so', async () => {
+    for (const vary of ['*', 'Accept', 'accept-encoding, Accept-Language', 'Origin, Cookie', 'Authorization', 'X-Version']) {
+      const file = remote(1000, { say: JSON.stringify({ vary }) })
+      const { storage, caching } = cacheOf()
+      expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+      await nothingIsLeft(storage)
+    }
+    const file = remote(1000, { say: JSON.stringify({ vary: 'Origin,accept-encoding, Range, Access-Control-Request-Headers' }) })
+    const { storage, caching } = cacheOf()
+    await bytesOf(caching(file.url))
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
   it('is an answer that is none, and the next good one is', async () => {
     const file = remote(1000, { status: 503, busy: 1 })
     const { storage, caching } = cacheOf()
