@@ -268,3 +268,6 @@ export const LISTED_NAMES = 10_000
 
 /** Milliseconds for which answers out of the URL cache are gathered before they are counted on record. */
 export const HITS_FLUSH_MS = 5_000
+
+/** Milliseconds that a server may take to say whether it has something newer than what is kept, which is answered then, or the Hub what a file is. */
+export const URL_ASK_TIMEOUT_MS = 10_000

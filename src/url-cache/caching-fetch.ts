@@ -2,8 +2,8 @@
 import { CID } from 'multiformats/cid'
 import { isEncoded, lengthOf, validatorOf } from '../download/answers.ts'
 import { createSha256 } from '../download/sha256.ts'
-import type { Validator } from '../catalog/schema.ts'
 import { IntegrityError, InvalidOptionsError } from '../errors.ts'
+import { inBackground } from '../files/abort.ts'
 import { openFile } from '../files/read.ts'
 import { MissingBlockError } from '../blocks/blocks.ts'
 import { exists } from '../inspect.ts'
@@ -20,6 +20,7 @@ import type { Bytes } from '../types.ts'
 import { sha256OfHeaders, sha256OfHub } from './huggingface.ts'
 import { headersToKeep, isForKeeping, isKeepable } from './keepable.ts'
 import { endUrl, findUrl, listUrls, noteUrls, type UrlEntry } from './records.ts'
+import { askServer, isUnable } from './revalidation.ts'
 import { resolveRules, withoutFragment, type FetchRule, type ResolvedRule } from './rules.ts'
 import { split } from './split.ts'
 
@@ -127,9 +128,26 @@ export class UrlCache {
       if (answer !== undefined) return answer
     }
     if (request.cache === 'only-if-cached') return new Response(null, { status: 504, statusText: 'Not kept' })
+    let response: Response | undefined
+    let failure: unknown
+    try {
+      response = await this.#ask(request)
+    } catch (error) {
+      request.signal.throwIfAborted()
+      failure = error
+    }
+    if (kept !== undefined && (response === undefined || isUnable(response))) {
+      const answer = await this.#answer(request, kept, tell)
+      if (answer !== undefined) {
+        inBackground(() => response?.body?.cancel())
+        return answer
+      }
+    }
+    if (response === undefined) throw failure
+    tell?.({ url: request.url, from: 'network', status: response.status })
     const isWhole = request.method === 'GET' && !request.headers.has('range')
-    if (!isWhole || request.cache === 'no-store' || this.#coming.has(url)) return this.#network(request, tell)
-    return this.#keep(request, rule, url, tell)
+    if (!isWhole || request.cache === 'no-store' || this.#coming.has(url)) return response
+    return this.#keep(request, rule, url, response)
   }
 
   async urls(): Promise<CachedUrl[]> {
@@ -167,26 +185,16 @@ export class UrlCache {
     }
   }
 
-  /** Whether it may be answered as it is: new enough, or the server has nothing newer, or can't be asked. */
+  /** Whether it may be answered as it is: new enough, or the server has nothing newer, or can't be asked in time. */
   async #isCurrent(request: Request, { maxAgeMs }: ResolvedRule, { filename: url, cid, source }: UrlEntry): Promise<boolean> {
     if (request.cache === 'force-cache' || request.cache === 'only-if-cached') return true
     // transformers.js asks so how long its files are, which it must learn offline too.
     const isWary = request.cache === 'no-store' && maxAgeMs !== Number.POSITIVE_INFINITY
     const isDue = isWary || request.cache === 'no-cache' || Date.now() - source.checked >= maxAgeMs
     if (!isDue || !isOnline()) return true
-    let response: Response
-    try {
-      const asked = new Request(url, { method: 'HEAD', credentials: request.credentials, cache: 'no-store', signal: request.signal })
-      response = await this.#ask(asked)
-    } catch {
-      request.signal.throwIfAborted()
-      return true
-    }
-    if (response.status === 404 || response.status === 410) return false
-    if (!response.ok) return true
-    if (!isSame(source.validator, validatorOf(response.headers))) return false
-    this.#note(url, cid, 0, Date.now())
-    return true
+    const told = await askServer(request, url, source, (asked) => this.#ask(asked))
+    if (told === 'same') this.#note(url, cid, 0, Date.now())
+    return told !== 'other'
   }
 
   /** undefined where it is not to be read. */
@@ -236,9 +244,7 @@ export class UrlCache {
     }
   }
 
-  async #keep(request: Request, rule: ResolvedRule, url: string, tell: Tell): Promise<Response> {
-    const { signal } = request
-    const response = await this.#network(request, tell)
+  async #keep({ signal }: Request, rule: ResolvedRule, url: string, response: Response): Promise<Response> {
     if (!isKeepable(response, url)) return response
     const { headers } = response
     const { body } = response
@@ -377,11 +383,6 @@ export class UrlCache {
 /** Where nobody can tell, it is tried. */
 function isOnline(): boolean {
   return (globalThis.navigator as Navigator | undefined)?.onLine ?? true
-}
-
-function isSame(kept: Validator | undefined, now: Validator | undefined): boolean {
-  if (kept === undefined || now === undefined) return false
-  return kept.etag === now.etag && kept.lastModified === now.lastModified
 }
 
 async function* hashed(

@@ -1,13 +1,16 @@
 // createFetch(): what URLs answer goes to the caller and into the store at once, later comes from the store, and nothing wrong is kept.
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { createFetch, type CachingFetch, type CreateFetchOptions, type FetchRule } from '../../src/url-cache/index.ts'
+import { URL_ASK_TIMEOUT_MS } from '../../src/limits.ts'
 import { UrlCache } from '../../src/url-cache/caching-fetch.ts'
 import { resolveRules } from '../../src/url-cache/rules.ts'
 import { changedBytes, MIB, remote, sha256Of, type Remote } from './support/downloads.ts'
 import { closeAll, countAll, localStorageOf, NOTHING, same } from './support/stores.ts'
 
 afterEach(closeAll)
+// Must stand behind: the last one runs first.
+afterEach(() => void vi.useRealTimers())
 
 interface Cache {
   storage: IPFSKitStorage
@@ -347,6 +350,88 @@ describe('what the server has by now', () => {
     expect(from).toEqual(['network', 'store', 'network', 'store'])
     expect(await storage.listFiles()).toHaveLength(1)
     expect((await file.stats()).asked).toHaveLength(2)
+  })
+
+  it('is asked for as the caller asks, but for what is about a part or a version of it', async () => {
+    const file = remote(1000)
+    const asked: Request[] = []
+    const { caching } = cacheOf(
+      { revalidate: 'etag' },
+      {
+        fetch: (input, init) => {
+          if (input instanceof Request && input.method === 'HEAD') asked.push(input)
+          return fetch(input, init)
+        },
+      },
+    )
+    await bytesOf(caching(file.url))
+    const headers = { accept: 'model/x', 'x-version': '2', range: 'bytes=0-9', 'if-none-match': '"none"', 'if-range': '"none"' }
+    expect((await caching(file.url, { headers })).status).toBe(200)
+    expect(asked.map((request) => Object.fromEntries(request.headers))).toEqual([{ accept: 'model/x', 'x-version': '2' }])
+  })
+
+  it('is asked for whole where the server does not say otherwise', async () => {
+    for (const head of [401, 403, 405]) {
+      const file = remote(1000, { head })
+      const { storage, caching, from } = cacheOf({ revalidate: 'etag' })
+      await bytesOf(caching(file.url))
+      await file.change()
+      expect(same(await bytesOf(caching(file.url)), changedBytes(file))).toBe(true)
+      expect(from).toEqual(['network', 'network'])
+      expect(await storage.listFiles()).toHaveLength(1)
+    }
+  })
+
+  it('is what was kept, where whatever it has by now can not be had', async () => {
+    for (const validator of ['none', 'weak']) {
+      const file = remote(1000, { validator })
+      const { storage, caching } = cacheOf({ revalidate: 'etag' })
+      await bytesOf(caching(file.url))
+      const failing = (answer: () => Promise<Response>): Cache =>
+        cacheOf(
+          { revalidate: 'etag' },
+          { fetch: (input, init) => (input instanceof Request && input.method === 'HEAD' ? fetch(input, init) : answer()) },
+          storage,
+        )
+      for (const status of [429, 500, 503]) {
+        const busy = failing(() => Promise.resolve(new Response('busy', { status })))
+        expect(same(await bytesOf(busy.caching(file.url)), file.bytes)).toBe(true)
+        expect((await busy.caching(file.url, { headers: { range: 'bytes=0-9' } })).status).toBe(206)
+        expect((await busy.caching(file.url, { cache: 'reload' })).status).toBe(status)
+      }
+      const broken = failing(() => Promise.reject(new TypeError('Failed to fetch')))
+      expect(same(await bytesOf(broken.caching(file.url)), file.bytes)).toBe(true)
+      expect(broken.from).toEqual(['store'])
+      const gone = failing(() => Promise.resolve(new Response('gone', { status: 404 })))
+      expect((await gone.caching(file.url)).status).toBe(404)
+      const abort = new AbortController()
+      const aborting = failing(() => {
+        abort.abort()
+        return Promise.reject(abort.signal.reason as Error)
+      })
+      await expect(aborting.caching(file.url, { signal: abort.signal })).rejects.toMatchObject({ name: 'AbortError' })
+    }
+  })
+
+  it('is what was kept, where the server takes too long to say', async () => {
+    const file = remote(1000)
+    const { storage, caching } = cacheOf({ revalidate: 'etag' })
+    await bytesOf(caching(file.url))
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const signals: AbortSignal[] = []
+    const silent = cacheOf(
+      { revalidate: 'etag' },
+      {
+        fetch: (input) => {
+          if (input instanceof Request) signals.push(input.signal)
+          vi.advanceTimersByTime(URL_ASK_TIMEOUT_MS)
+          return new Promise(() => undefined)
+        },
+      },
+      storage,
+    )
+    expect(same(await bytesOf(silent.caching(file.url)), file.bytes)).toBe(true)
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true])
   })
 
   it('is not asked for before its time, or never', async () => {
