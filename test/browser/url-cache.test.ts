@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { createFetch, type CachingFetch, type CreateFetchOptions, type FetchRule } from '../../src/url-cache/index.ts'
-import { URL_ASK_TIMEOUT_MS } from '../../src/limits.ts'
+import { URL_ASK_TIMEOUT_MS, URL_UNREAD_MS } from '../../src/limits.ts'
 import { UrlCache } from '../../src/url-cache/caching-fetch.ts'
 import { resolveRules } from '../../src/url-cache/rules.ts'
 import { changedBytes, MIB, remote, sha256Of, type Remote } from './support/downloads.ts'
@@ -198,6 +198,20 @@ describe('what is fetched', () => {
     expect(same(await bytesOf(third), file.bytes)).toBe(true)
     expect(same(await bytesOf(other), file.bytes)).toBe(true)
     expect(same(await bytesOf(one), file.bytes)).toBe(true)
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
+  it('and read by nobody is in the way of nobody who asks for it later', async () => {
+    const file = remote(6 * MIB)
+    const { storage, caching } = cacheOf()
+    const first = await caching(file.url)
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    // What came is at the store at some time, from which on it is not waited for without end.
+    while ((await caching.urls()).length === 0) {
+      await vi.advanceTimersByTimeAsync(URL_UNREAD_MS)
+      expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    }
+    expect(same(await bytesOf(first), file.bytes)).toBe(true)
     expect(await storage.listFiles()).toHaveLength(1)
   })
 
