@@ -42,6 +42,8 @@ export interface UrlSource {
   hits: number
   /** What its server said of how it may be used, which is said again. Names in lower case. */
   headers?: Record<string, string>
+  /** Whose pin was made for it. Absent where none was. */
+  holder?: string
 }
 
 /**

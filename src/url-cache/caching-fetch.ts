@@ -19,7 +19,7 @@ import { storeFile, type StoredFacts } from '../store.ts'
 import type { Bytes } from '../types.ts'
 import { sha256OfHeaders, sha256OfHub } from './huggingface.ts'
 import { headersToKeep, isForKeeping, isKeepable } from './keepable.ts'
-import { endUrl, findUrl, listUrls, noteUrls, type UrlEntry } from './records.ts'
+import { endPinOf, endUrl, findUrl, listUrls, noteUrls, type UrlEntry } from './records.ts'
 import { askServer, isUnable } from './revalidation.ts'
 import { resolveRules, withoutFragment, type FetchRule, type ResolvedRule } from './rules.ts'
 import { split } from './split.ts'
@@ -169,7 +169,7 @@ export class UrlCache {
 
   async forget(given: string): Promise<boolean> {
     const url = withoutFragment(new URL(given, globalThis.location?.href).href)
-    return this.#operate(undefined, (operation) => endUrl(operation, url, this.#holderOf(url)), 'write')
+    return this.#operate(undefined, (operation) => endUrl(operation, url), 'write')
   }
 
   /** What is kept of it whole, unless the storage can't be read: then there is the network. */
@@ -296,13 +296,15 @@ export class UrlCache {
     const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
     const validator = validatorOf(headers)
     const said = headersToKeep(headers)
+    const holder = rule.pin === true ? (rule.holder ?? url) : undefined
+    const before = await findUrl(operation.core, url)
     try {
       const cid = await storeFile(
         operation,
         source,
         {
           filename: url,
-          ...(rule.pin === true ? { pin: true, holder: rule.holder ?? url } : {}),
+          ...(holder === undefined ? {} : { pin: true, holder }),
           ...(mediaType === undefined ? {} : { mediaType }),
         },
         async (stored): Promise<StoredFacts> => {
@@ -320,11 +322,14 @@ export class UrlCache {
               hits: 0,
               ...(validator === undefined ? {} : { validator }),
               ...(said === undefined ? {} : { headers: said }),
+              ...(holder === undefined ? {} : { holder }),
             },
           }
         },
       )
-      await endUrl(operation, url, rule.holder ?? url, cid)
+      await endUrl(operation, url, cid)
+      // The rule may name another holder by now, or none.
+      if (before?.cid === cid) await endPinOf(operation, cid, before.source.holder)
     } finally {
       hasher?.end()
     }
@@ -338,10 +343,6 @@ export class UrlCache {
 
   #ask(request: Request): Promise<Response> {
     return (this.#init.fetched ?? globalThis.fetch)(request)
-  }
-
-  #holderOf(url: string): string {
-    return this.#init.rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
   }
 
   async #operate<T>(

@@ -20,7 +20,7 @@ export interface FetchRule {
    */
   pin?: boolean
   /**
-   * Who pins it.
+   * Who pins it, with `pin`. Its pins of what is kept are the cache's to end: give it a name that the application pins nothing else under.
    *
    * @default the URL
    */

@@ -168,6 +168,52 @@ describe('what is fetched', () => {
     await nothingIsLeft(storage)
   })
 
+  it('stays pinned under one URL when another one of the same content is let go of or replaced', async () => {
+    const file = remote(MIB)
+    const { storage, caching } = cacheOf({ pin: true, holder: 'cache' })
+    const [one, other, third] = [called(file, 'one.bin'), called(file, 'other.bin'), called(file, 'third.bin')]
+    for (const url of [one, other, third]) await bytesOf(caching(url))
+    expect(await caching.forget(one)).toBe(true)
+    await file.change()
+    expect(same(await bytesOf(caching(other, { cache: 'reload' })), changedBytes(file))).toBe(true)
+    const left = await storage.listFiles()
+    expect(left.map(({ filename, pinned }) => [filename, pinned])).toEqual([
+      [other, true],
+      [third, true],
+    ])
+    for (const url of [other, third]) expect(await caching.forget(url)).toBe(true)
+    await nothingIsLeft(storage)
+  })
+
+  it('keeps the pins of others, whatever its rule calls whom it pins for, and answers no more once it is let go of', async () => {
+    const file = remote(MIB)
+    const { storage, caching, from } = cacheOf({ holder: 'app' })
+    await bytesOf(caching(file.url))
+    const cid = (await caching.urls())[0]?.cid ?? ''
+    await storage.pin(cid, { holder: 'app' })
+    expect(await caching.forget(file.url)).toBe(true)
+    expect(await caching.urls()).toEqual([])
+    expect(await storage.listFiles()).toMatchObject([{ cid, pinned: true }])
+    await file.change()
+    expect(same(await bytesOf(caching(file.url)), changedBytes(file))).toBe(true)
+    expect(from).toEqual(['network', 'network'])
+    expect(await storage.unpin(cid, { holder: 'app' })).toBe(true)
+  })
+
+  it('is pinned by whom the rule names by now', async () => {
+    const file = remote(MIB)
+    const { storage, caching } = cacheOf({ pin: true, holder: 'cache' })
+    await bytesOf(caching(file.url))
+    const cid = (await caching.urls())[0]?.cid ?? ''
+    const other = cacheOf({ pin: true, holder: 'other' }, {}, storage)
+    await bytesOf(other.caching(file.url, { cache: 'reload' }))
+    expect(await storage.unpin(cid, { holder: 'cache' })).toBe(false)
+    expect(await storage.listFiles()).toMatchObject([{ pinned: true }])
+    const none = cacheOf({}, {}, storage)
+    await bytesOf(none.caching(file.url, { cache: 'reload' }))
+    expect(await storage.listFiles()).toMatchObject([{ pinned: false }])
+  })
+
   it('comes from the network alone where the storage was closed', async () => {
     const file = remote(3 * MIB)
     const { storage, caching } = cacheOf()
