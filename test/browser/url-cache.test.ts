@@ -379,6 +379,28 @@ describe('what is not kept', () => {
     }
   })
 
+  it('is what the Hub takes too long to tell of', async () => {
+    const file = remote(1000)
+    const url = file.url.replace(/\/([^/?]+)\?/, '/$1/owner/model/resolve/main/model.onnx?')
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    let asked = 0
+    const { storage, caching } = cacheOf(
+      { sha256: 'huggingface' },
+      {
+        fetch: (input, init) => {
+          if (input instanceof Request && input.method === 'GET') return fetch(input, init)
+          asked++
+          vi.advanceTimersByTime(URL_ASK_TIMEOUT_MS)
+          return new Promise(() => undefined)
+        },
+      },
+    )
+    expect(same(await bytesOf(caching(url)), file.bytes)).toBe(true)
+    expect(asked).toBe(1)
+    vi.useRealTimers()
+    await nothingIsLeft(storage)
+  })
+
   it('is what another origin keeps from this page', async () => {
     const file = remote(1000, { cors: 'none' }, { elsewhere: true })
     const { storage, caching } = cacheOf()
