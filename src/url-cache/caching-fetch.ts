@@ -319,7 +319,7 @@ export class UrlCache {
             ...(sha256 === undefined ? {} : { sha256 }),
             source: {
               checked: Date.now(),
-              hits: 0,
+              hits: (before?.source.hits ?? 0) + (this.#notes.get(url)?.hits ?? 0),
               ...(validator === undefined ? {} : { validator }),
               ...(said === undefined ? {} : { headers: said }),
               ...(holder === undefined ? {} : { holder }),
@@ -327,6 +327,7 @@ export class UrlCache {
           }
         },
       )
+      this.#notes.delete(url)
       await endUrl(operation, url, cid)
       // The rule may name another holder by now, or none.
       if (before?.cid === cid) await endPinOf(operation, cid, before.source.holder)

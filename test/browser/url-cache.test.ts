@@ -432,6 +432,8 @@ describe('what the server has by now', () => {
     expect(from).toEqual(['network', 'store', 'network', 'store'])
     expect(await storage.listFiles()).toHaveLength(1)
     expect((await file.stats()).asked).toHaveLength(2)
+    // Of the URL, whatever it answered.
+    expect((await caching.urls())[0]?.hits).toBe(2)
   })
 
   it('is asked for as the caller asks, but for what is about a part or a version of it', async () => {
