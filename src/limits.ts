@@ -268,3 +268,9 @@ export const LISTED_NAMES = 10_000
 
 /** Milliseconds for which answers out of the URL cache are gathered before they are counted on record. */
 export const HITS_FLUSH_MS = 5_000
+
+/** Milliseconds that a server may take to say whether it has something newer than what is kept, which is answered then, or the Hub what a file is. */
+export const URL_ASK_TIMEOUT_MS = 10_000
+
+/** Milliseconds for which nobody reads on a body that is to be kept before the store waits for it no more: whoever does later has it to himself. */
+export const URL_UNREAD_MS = 60_000

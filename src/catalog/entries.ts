@@ -129,15 +129,21 @@ export async function endUnused(
   })
 }
 
-/** Ends one holder's pin. */
-export async function endPin(catalog: Catalog, cid: string, holder: string): Promise<{ ended: string[]; changes: CatalogChange[] }> {
+/** Ends one holder's pin, unless an entry of the content needs it. */
+export async function endPin(
+  catalog: Catalog,
+  cid: string,
+  holder: string,
+  isNeeded: (entry: EntryOwner) => boolean = () => false,
+): Promise<{ ended: string[]; changes: CatalogChange[] }> {
   return catalog.writeToFree(['owners', 'references'], async (tx) => {
     const owners = tx.objectStore('owners')
     const pin = await result<PinOwner | undefined>(owners.index('pin').get([cid, holder]))
     if (pin === undefined) return { ended: [], changes: [] }
-    await endPending(tx, pin.id, true)
     const rows = new EntryRows(tx)
     const entries = await rows.ofContent(cid)
+    if (entries.some(isNeeded)) return { ended: [], changes: [] }
+    await endPending(tx, pin.id, true)
     const isHeld = (await holdersIn(tx, cid)).length > 0
     if (!isHeld) for (const entry of entries) if (entry.implicit !== undefined) rows.replace({ ...entry, implicit: UNHELD })
     rows.write()

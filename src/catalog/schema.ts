@@ -40,6 +40,10 @@ export interface UrlSource {
   validator?: Validator
   /** How often it was answered from here. */
   hits: number
+  /** What its server said of how it may be used, which is said again. Names in lower case. */
+  headers?: Record<string, string>
+  /** Whose pin was made for it. Absent where none was. */
+  holder?: string
 }
 
 /**

@@ -46,3 +46,19 @@ export function following(signal: AbortSignal | undefined): FollowingAbort {
     release: () => signal?.removeEventListener('abort', follow),
   }
 }
+
+/** What the work answers, which is given a signal that also aborts when so much time has passed: then this rejects with a TimeoutError. */
+export async function withinTime<T>(
+  milliseconds: number,
+  signal: AbortSignal | undefined,
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const limit = following(signal)
+  const timer = setTimeout(() => limit.abort(new DOMException(`there was no answer for ${milliseconds} ms`, 'TimeoutError')), milliseconds)
+  try {
+    return await raced(work(limit.signal), limit.signal)
+  } finally {
+    clearTimeout(timer)
+    limit.release()
+  }
+}

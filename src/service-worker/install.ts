@@ -15,6 +15,7 @@ export interface InstallOptions extends HandlerOptions {
   takeOver?: boolean
   /**
    * URLs of which the answers are kept, as createFetch() has it: what pages fetch is then there offline, with no change of their code.
+   * Pages, frames and workers themselves are not kept, since they run by the headers of their own answer.
    *
    * @default none
    */

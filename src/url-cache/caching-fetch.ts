@@ -2,8 +2,8 @@
 import { CID } from 'multiformats/cid'
 import { isEncoded, lengthOf, validatorOf } from '../download/answers.ts'
 import { createSha256 } from '../download/sha256.ts'
-import type { Validator } from '../catalog/schema.ts'
 import { IntegrityError, InvalidOptionsError } from '../errors.ts'
+import { inBackground } from '../files/abort.ts'
 import { openFile } from '../files/read.ts'
 import { MissingBlockError } from '../blocks/blocks.ts'
 import { exists } from '../inspect.ts'
@@ -18,7 +18,9 @@ import { BaseStorage } from '../storage.ts'
 import { storeFile, type StoredFacts } from '../store.ts'
 import type { Bytes } from '../types.ts'
 import { sha256OfHeaders, sha256OfHub } from './huggingface.ts'
-import { endUrl, findUrl, listUrls, noteUrls, type UrlEntry } from './records.ts'
+import { headersToKeep, isForKeeping, isKeepable } from './keepable.ts'
+import { endPinOf, endUrl, findUrl, listUrls, noteUrls, type UrlEntry } from './records.ts'
+import { askServer, isUnable } from './revalidation.ts'
 import { resolveRules, withoutFragment, type FetchRule, type ResolvedRule } from './rules.ts'
 import { split } from './split.ts'
 
@@ -112,8 +114,7 @@ export class UrlCache {
 
   /** Whether a rule is about it. Known at once, as a fetch event needs it. */
   ruleOf(request: Request): ResolvedRule | undefined {
-    if ((request.method !== 'GET' && request.method !== 'HEAD') || !/^https?:/.test(request.url)) return undefined
-    return this.#init.rules.find((rule) => rule.matches(request))
+    return isForKeeping(request) ? this.#init.rules.find((rule) => rule.matches(request)) : undefined
   }
 
   async fetch(request: Request, tell?: Tell): Promise<Response> {
@@ -127,9 +128,26 @@ export class UrlCache {
       if (answer !== undefined) return answer
     }
     if (request.cache === 'only-if-cached') return new Response(null, { status: 504, statusText: 'Not kept' })
+    let response: Response | undefined
+    let failure: unknown
+    try {
+      response = await this.#ask(request)
+    } catch (error) {
+      request.signal.throwIfAborted()
+      failure = error
+    }
+    if (kept !== undefined && (response === undefined || isUnable(response))) {
+      const answer = await this.#answer(request, kept, tell)
+      if (answer !== undefined) {
+        inBackground(() => response?.body?.cancel())
+        return answer
+      }
+    }
+    if (response === undefined) throw failure
+    tell?.({ url: request.url, from: 'network', status: response.status })
     const isWhole = request.method === 'GET' && !request.headers.has('range')
-    if (!isWhole || request.cache === 'no-store' || this.#coming.has(url)) return this.#network(request, tell)
-    return this.#keep(request, rule, url, tell)
+    if (!isWhole || request.cache === 'no-store' || this.#coming.has(url)) return response
+    return this.#keep(request, rule, url, response)
   }
 
   async urls(): Promise<CachedUrl[]> {
@@ -151,7 +169,7 @@ export class UrlCache {
 
   async forget(given: string): Promise<boolean> {
     const url = withoutFragment(new URL(given, globalThis.location?.href).href)
-    return this.#operate(undefined, (operation) => endUrl(operation, url, this.#holderOf(url)), 'write')
+    return this.#operate(undefined, (operation) => endUrl(operation, url), 'write')
   }
 
   /** What is kept of it whole, unless the storage can't be read: then there is the network. */
@@ -167,26 +185,16 @@ export class UrlCache {
     }
   }
 
-  /** Whether it may be answered as it is: new enough, or the server has nothing newer, or can't be asked. */
+  /** Whether it may be answered as it is: new enough, or the server has nothing newer, or can't be asked in time. */
   async #isCurrent(request: Request, { maxAgeMs }: ResolvedRule, { filename: url, cid, source }: UrlEntry): Promise<boolean> {
     if (request.cache === 'force-cache' || request.cache === 'only-if-cached') return true
     // transformers.js asks so how long its files are, which it must learn offline too.
     const isWary = request.cache === 'no-store' && maxAgeMs !== Number.POSITIVE_INFINITY
     const isDue = isWary || request.cache === 'no-cache' || Date.now() - source.checked >= maxAgeMs
     if (!isDue || !isOnline()) return true
-    let response: Response
-    try {
-      const asked = new Request(url, { method: 'HEAD', credentials: request.credentials, cache: 'no-store', signal: request.signal })
-      response = await this.#ask(asked)
-    } catch {
-      request.signal.throwIfAborted()
-      return true
-    }
-    if (response.status === 404 || response.status === 410) return false
-    if (!response.ok) return true
-    if (!isSame(source.validator, validatorOf(response.headers))) return false
-    this.#note(url, cid, 0, Date.now())
-    return true
+    const told = await askServer(request, url, source, (asked) => this.#ask(asked))
+    if (told === 'same') this.#note(url, cid, 0, Date.now())
+    return told !== 'other'
   }
 
   /** undefined where it is not to be read. */
@@ -201,6 +209,7 @@ export class UrlCache {
         const file = await openFile(content, root, { signal: operation.signal, cache: operation.core.layouts })
         operation.touch(root)
         const headers = new Headers({
+          ...source.headers,
           'Accept-Ranges': 'bytes',
           'Content-Type': mediaType ?? UNKNOWN_TYPE,
           ETag: source.validator?.etag ?? `"${cid}"`,
@@ -235,9 +244,7 @@ export class UrlCache {
     }
   }
 
-  async #keep(request: Request, rule: ResolvedRule, url: string, tell: Tell): Promise<Response> {
-    const { signal } = request
-    const response = await this.#network(request, tell)
+  async #keep({ signal }: Request, rule: ResolvedRule, url: string, response: Response): Promise<Response> {
     if (!isKeepable(response, url)) return response
     const { headers } = response
     const { body } = response
@@ -288,13 +295,16 @@ export class UrlCache {
     const source = hasher === undefined ? copy : hashed(copy, (piece) => hasher.update(piece))
     const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
     const validator = validatorOf(headers)
+    const said = headersToKeep(headers)
+    const holder = rule.pin === true ? (rule.holder ?? url) : undefined
+    const before = await findUrl(operation.core, url)
     try {
       const cid = await storeFile(
         operation,
         source,
         {
           filename: url,
-          ...(rule.pin === true ? { pin: true, holder: rule.holder ?? url } : {}),
+          ...(holder === undefined ? {} : { pin: true, holder }),
           ...(mediaType === undefined ? {} : { mediaType }),
         },
         async (stored): Promise<StoredFacts> => {
@@ -307,11 +317,20 @@ export class UrlCache {
           if (rule.cid !== undefined && stored.cid !== rule.cid) throw wrong(url, 'CID', stored.cid, rule.cid)
           return {
             ...(sha256 === undefined ? {} : { sha256 }),
-            source: { checked: Date.now(), hits: 0, ...(validator === undefined ? {} : { validator }) },
+            source: {
+              checked: Date.now(),
+              hits: (before?.source.hits ?? 0) + (this.#notes.get(url)?.hits ?? 0),
+              ...(validator === undefined ? {} : { validator }),
+              ...(said === undefined ? {} : { headers: said }),
+              ...(holder === undefined ? {} : { holder }),
+            },
           }
         },
       )
-      await endUrl(operation, url, rule.holder ?? url, cid)
+      this.#notes.delete(url)
+      await endUrl(operation, url, cid)
+      // The rule may name another holder by now, or none.
+      if (before?.cid === cid) await endPinOf(operation, cid, before.source.holder)
     } finally {
       hasher?.end()
     }
@@ -325,10 +344,6 @@ export class UrlCache {
 
   #ask(request: Request): Promise<Response> {
     return (this.#init.fetched ?? globalThis.fetch)(request)
-  }
-
-  #holderOf(url: string): string {
-    return this.#init.rules.find((rule) => rule.matches(new Request(url)))?.holder ?? url
   }
 
   async #operate<T>(
@@ -370,22 +385,6 @@ export class UrlCache {
 /** Where nobody can tell, it is tried. */
 function isOnline(): boolean {
   return (globalThis.navigator as Navigator | undefined)?.onLine ?? true
-}
-
-/** A page of a server that has something else at this URL than what it names: logins, errors and redirects of proxies come as 200. */
-const HTML_NAMES = /\.(?:html?|xhtml|php|aspx?|jsp)$/i
-
-function isKeepable({ status, type, headers }: Response, url: string): boolean {
-  if (status !== 200 || type === 'opaque' || type === 'opaqueredirect' || type === 'error') return false
-  const name = new URL(url).pathname.split('/').at(-1) ?? ''
-  if (/(?:^|[\s,])(?:no-store|private)(?:$|[\s,=])/i.test(headers.get('cache-control') ?? '')) return false
-  const isPage = /^(?:text\/html|application\/xhtml\+xml)\b/i.test(headers.get('content-type') ?? '')
-  return !isPage || !/\.[a-z0-9_-]{1,16}$/i.test(name) || HTML_NAMES.test(name)
-}
-
-function isSame(kept: Validator | undefined, now: Validator | undefined): boolean {
-  if (kept === undefined || now === undefined) return false
-  return kept.etag === now.etag && kept.lastModified === now.lastModified
 }
 
 async function* hashed(

@@ -1,10 +1,11 @@
 // What is kept of URLs, in the catalog: entries that are named by their URL and say when it answered so.
+import { endPin } from '../catalog/entries.ts'
 import { entriesNamed, EntryRows } from '../catalog/entry-rows.ts'
 import { keyRange } from '../catalog/database.ts'
 import type { EntryOwner, UrlSource } from '../catalog/schema.ts'
 import type { Core } from '../core.ts'
 import { PinnedError } from '../errors.ts'
-import { remove, unpin } from '../maintain.ts'
+import { remove } from '../maintain.ts'
 import type { Operation } from '../operation.ts'
 
 export interface UrlEntry extends EntryOwner {
@@ -39,19 +40,46 @@ export async function noteUrls(
   })
 }
 
-/** Ends what is kept of a URL, but for `except`, with the pins of `holder`. What others have pinned stays. */
-export async function endUrl(operation: Operation, url: string, holder: string, except?: string): Promise<boolean> {
+/** Ends what is kept of a URL, but for `except`, with the pins that were made for it. What others have pinned stays, and is no more what the URL answers. */
+export async function endUrl(operation: Operation, url: string, except?: string): Promise<boolean> {
   let ended = false
-  for (const { cid } of await named(operation.core, [url], [url, []])) {
+  for (const { cid, source } of await named(operation.core, [url], [url, []])) {
     if (cid === except) continue
+    await endPinOf(operation, cid, source.holder, url)
     try {
-      await unpin(operation, cid, { holder })
       ended = (await remove(operation, cid, { filename: url })) || ended
     } catch (error) {
       if (!(error instanceof PinnedError)) throw error
+      await disown(operation.core, url, cid)
+      ended = true
     }
   }
   return ended
+}
+
+/** Ends a pin that was made for what a URL answered, unless it was for what another one answered as well. `url` is one that needs it no more. */
+export async function endPinOf({ core }: Operation, cid: string, holder: string | undefined, url?: string): Promise<void> {
+  if (holder === undefined) return
+  const { ended, changes } = await endPin(
+    core.catalog,
+    cid,
+    holder,
+    ({ filename, source }) => source?.holder === holder && filename !== url,
+  )
+  core.announce(changes)
+  await core.free(ended)
+}
+
+/** Leaves an entry that its URL has nothing to do with any more. */
+async function disown(core: Core, url: string, cid: string): Promise<void> {
+  await core.catalog.write(['owners'], async (tx) => {
+    const rows = new EntryRows(tx)
+    const entry = await rows.named(url, cid)
+    if (entry === undefined) return
+    const { source: _source, ...rest } = entry
+    rows.replace(rest)
+    rows.write()
+  })
 }
 
 function named(core: Core, from: unknown[], to: unknown[]): Promise<UrlEntry[]> {

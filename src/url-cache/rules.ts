@@ -2,7 +2,10 @@
 import { InvalidOptionsError } from '../errors.ts'
 import { fileCid } from '../download/known.ts'
 
-/** A URL's content as the rule that holds for it has it. */
+/**
+ * A URL's content as the rule that holds for it has it. One URL has one content: what is answered with a `Vary` that the page may read and that names more
+ * than Origin, Accept-Encoding, Range and Access-Control-Request-… (such as Accept, Accept-Language, Cookie, Authorization, or *) is not kept.
+ */
 export interface FetchRule {
   /**
    * The URLs it is about: a pattern of the whole URL (without its fragment), the beginning of one, or a function of the request.
@@ -17,21 +20,23 @@ export interface FetchRule {
    */
   pin?: boolean
   /**
-   * Who pins it.
+   * Who pins it, with `pin`. Its pins of what is kept are the cache's to end: give it a name that the application pins nothing else under.
    *
    * @default the URL
    */
   holder?: string
   /**
    * When the server is asked whether it has something newer, where it can be reached: never, each time by the validator of what is kept, or when that was
-   * last done so many hours ago. Without a validator (a strong ETag or Last-Modified that the page may read) it is fetched anew then.
+   * last done so many hours ago. Without a validator (a strong ETag or Last-Modified that the page may read), or where HEAD is refused by 4xx, it is fetched anew then.
+   * What is kept is answered where the server says nothing within ten seconds, or that fetch fails, or is answered by 429 or 5xx.
    *
    * @default 'etag'
    */
   revalidate?: 'never' | 'etag' | { maxAgeHours: number }
   /**
    * SHA-256 of the content in hex, or 'huggingface' to learn it from the Hub (of files in Git LFS, which large ones are). What has another one errors, and is
-   * not kept; nor is what the Hub does not tell of.
+   * not kept; nor is what the Hub does not tell of within ten seconds. It is asked without `Authorization`: requests that have one, as for private
+   * repositories, go to the network and are not kept. What the store can't take (for want of room, or since nobody reads on) is passed on unchecked.
    */
   sha256?: string
   /** The CID that `store()` gives the content: as `sha256`. */

@@ -1,10 +1,11 @@
 // One body for two: whoever asked for it, and the store, which takes each piece first, since its reader may write into it or transfer it.
+import { URL_UNREAD_MS } from '../limits.ts'
 import type { Bytes } from '../types.ts'
 
 export interface Split {
   /** For whoever asked. Its last piece comes when `settled` has ended, or its error instead. Cancelling it ends the other one too. */
   own: ReadableStream<Bytes>
-  /** For the store. */
+  /** For the store. It errors where nobody reads on `own` for URL_UNREAD_MS, which then goes on alone. */
   copy: AsyncIterable<Bytes>
   /** The store takes no more, or never began: `own` goes on alone. */
   leave: () => void
@@ -16,8 +17,10 @@ export function split(body: ReadableStream<Bytes>, settled: () => Promise<void>)
   const channel = new Channel()
   // Whoever keeps what came before an error must not have it whole.
   let last: Bytes | undefined
+  let unread: ReturnType<typeof setTimeout> | undefined
   const own = new ReadableStream<Bytes>({
     async pull(controller) {
+      clearTimeout(unread)
       for (;;) {
         let piece: Bytes | undefined
         try {
@@ -38,11 +41,14 @@ export function split(body: ReadableStream<Bytes>, settled: () => Promise<void>)
         const before = last
         last = piece
         if (before === undefined) continue
+        // A reader that waits already is given this piece, and pulls the next one.
+        unread = setTimeout(() => channel.fail(new DOMException('nobody reads the body', 'TimeoutError')), URL_UNREAD_MS)
         controller.enqueue(before)
         return
       }
     },
     async cancel(reason) {
+      clearTimeout(unread)
       channel.fail(reason ?? new DOMException('the body was cancelled', 'AbortError'))
       await reader.cancel(reason)
     },

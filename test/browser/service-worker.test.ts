@@ -7,6 +7,9 @@ const SCRIPT = new URL('../e2e/fixtures/service-worker.ts', import.meta.url)
 /** Below the folder of the script, which is its scope. */
 const PATH = new URL('./ipfs/', SCRIPT).pathname
 
+/** What a rule is about: something of the scope that is there. */
+const KEPT = new URL('./video.ts', SCRIPT)
+
 const TOLD = `parent.postMessage('evil', '*')`
 
 let storage: IPFSKitStorage
@@ -21,7 +24,10 @@ beforeEach(async (context) => {
   storage = localStorageOf({ cacheDir })
   const trusted = await storage.storeDirectory([{ path: 'page.html', data: '<!doctype html><title>mine</title><body>' }])
   const url = new URL(SCRIPT)
-  url.searchParams.set('options', JSON.stringify({ storage: { cacheDir, forceFallback: true }, path: PATH, trust: [trusted] }))
+  url.searchParams.set(
+    'options',
+    JSON.stringify({ storage: { cacheDir, forceFallback: true }, path: PATH, trust: [trusted], rules: [{ match: KEPT.href }] }),
+  )
   try {
     registration = await navigator.serviceWorker.register(url, { type: 'module' })
   } catch (error) {
@@ -93,6 +99,15 @@ it('a page that is served fetches, by ranges too, compiles and shows what is ser
   const picture = await storage.store('<svg xmlns="http://www.w3.org/2000/svg" width="7" height="3"/>')
   expect(await append('img', { src: PATH + picture })).toBe('loaded')
   expect(document.querySelector('img')?.naturalWidth).toBe(7)
+})
+
+it('what a rule is about is kept where pages fetch it, and not where it is a page', async () => {
+  const names = async (): Promise<string[]> => (await storage.listFiles()).map(({ filename }) => filename)
+  const { window } = inside()
+  await framed(KEPT.href)
+  expect(await names()).not.toContain(KEPT.href)
+  await (await window.fetch(KEPT)).arrayBuffer()
+  expect(await names()).toContain(KEPT.href)
 })
 
 describe('of what nobody trusts', () => {

@@ -1,11 +1,16 @@
 // createFetch(): what URLs answer goes to the caller and into the store at once, later comes from the store, and nothing wrong is kept.
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { createFetch, type CachingFetch, type CreateFetchOptions, type FetchRule } from '../../src/url-cache/index.ts'
+import { URL_ASK_TIMEOUT_MS, URL_UNREAD_MS } from '../../src/limits.ts'
+import { UrlCache } from '../../src/url-cache/caching-fetch.ts'
+import { resolveRules } from '../../src/url-cache/rules.ts'
 import { changedBytes, MIB, remote, sha256Of, type Remote } from './support/downloads.ts'
 import { closeAll, countAll, localStorageOf, NOTHING, same } from './support/stores.ts'
 
 afterEach(closeAll)
+// Must stand behind: the last one runs first.
+afterEach(() => void vi.useRealTimers())
 
 interface Cache {
   storage: IPFSKitStorage
@@ -115,6 +120,28 @@ describe('what is fetched', () => {
     expect(same(await bytesOf(caching(other)), file.bytes)).toBe(true)
   })
 
+  it('says again what its server said of how it may be used, and nothing that it did not say', async () => {
+    const said = {
+      'cross-origin-resource-policy': 'cross-origin',
+      'x-content-type-options': 'nosniff',
+      'content-disposition': 'attachment; filename="a.bin"',
+      'content-language': 'de',
+    }
+    for (const say of [said, {}]) {
+      const file = remote(1000, { say: JSON.stringify(say) })
+      const { caching, from } = cacheOf()
+      for (let time = 0; time < 2; time++) {
+        const response = await caching(file.url)
+        await bytesOf(response)
+        const names = Object.keys(said)
+        expect(
+          Object.fromEntries(names.flatMap((name) => [[name, response.headers.get(name)]]).filter(([, value]) => value !== null)),
+        ).toEqual(say)
+      }
+      expect(from).toEqual(['network', 'store'])
+    }
+  })
+
   it('in another encoding is kept as it is meant', async () => {
     const file = remote(2 * MIB, { gzip: '' })
     const { caching } = cacheOf()
@@ -139,6 +166,52 @@ describe('what is fetched', () => {
     expect(await storage.listFiles()).toMatchObject([{ pinned: true }])
     expect(await caching.forget(file.url)).toBe(true)
     await nothingIsLeft(storage)
+  })
+
+  it('stays pinned under one URL when another one of the same content is let go of or replaced', async () => {
+    const file = remote(MIB)
+    const { storage, caching } = cacheOf({ pin: true, holder: 'cache' })
+    const [one, other, third] = [called(file, 'one.bin'), called(file, 'other.bin'), called(file, 'third.bin')]
+    for (const url of [one, other, third]) await bytesOf(caching(url))
+    expect(await caching.forget(one)).toBe(true)
+    await file.change()
+    expect(same(await bytesOf(caching(other, { cache: 'reload' })), changedBytes(file))).toBe(true)
+    const left = await storage.listFiles()
+    expect(left.map(({ filename, pinned }) => [filename, pinned])).toEqual([
+      [other, true],
+      [third, true],
+    ])
+    for (const url of [other, third]) expect(await caching.forget(url)).toBe(true)
+    await nothingIsLeft(storage)
+  })
+
+  it('keeps the pins of others, whatever its rule calls whom it pins for, and answers no more once it is let go of', async () => {
+    const file = remote(MIB)
+    const { storage, caching, from } = cacheOf({ holder: 'app' })
+    await bytesOf(caching(file.url))
+    const cid = (await caching.urls())[0]?.cid ?? ''
+    await storage.pin(cid, { holder: 'app' })
+    expect(await caching.forget(file.url)).toBe(true)
+    expect(await caching.urls()).toEqual([])
+    expect(await storage.listFiles()).toMatchObject([{ cid, pinned: true }])
+    await file.change()
+    expect(same(await bytesOf(caching(file.url)), changedBytes(file))).toBe(true)
+    expect(from).toEqual(['network', 'network'])
+    expect(await storage.unpin(cid, { holder: 'app' })).toBe(true)
+  })
+
+  it('is pinned by whom the rule names by now', async () => {
+    const file = remote(MIB)
+    const { storage, caching } = cacheOf({ pin: true, holder: 'cache' })
+    await bytesOf(caching(file.url))
+    const cid = (await caching.urls())[0]?.cid ?? ''
+    const other = cacheOf({ pin: true, holder: 'other' }, {}, storage)
+    await bytesOf(other.caching(file.url, { cache: 'reload' }))
+    expect(await storage.unpin(cid, { holder: 'cache' })).toBe(false)
+    expect(await storage.listFiles()).toMatchObject([{ pinned: true }])
+    const none = cacheOf({}, {}, storage)
+    await bytesOf(none.caching(file.url, { cache: 'reload' }))
+    expect(await storage.listFiles()).toMatchObject([{ pinned: false }])
   })
 
   it('comes from the network alone where the storage was closed', async () => {
@@ -174,6 +247,20 @@ describe('what is fetched', () => {
     expect(await storage.listFiles()).toHaveLength(1)
   })
 
+  it('and read by nobody is in the way of nobody who asks for it later', async () => {
+    const file = remote(6 * MIB)
+    const { storage, caching } = cacheOf()
+    const first = await caching(file.url)
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    // What came is at the store at some time, from which on it is not waited for without end.
+    while ((await caching.urls()).length === 0) {
+      await vi.advanceTimersByTimeAsync(URL_UNREAD_MS)
+      expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    }
+    expect(same(await bytesOf(first), file.bytes)).toBe(true)
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
   it('and not read to its end is not kept', async () => {
     const file = remote(20 * MIB)
     const { storage, caching } = cacheOf()
@@ -197,12 +284,45 @@ describe('what is not kept', () => {
     await nothingIsLeft(storage)
   })
 
+  it('is a page or a worker, which run by the headers of their own answer, of no request that is for one', () => {
+    const cache = new UrlCache({
+      open: () => Promise.resolve(localStorageOf()),
+      rules: resolveRules([{ match: 'http://localhost/' }]),
+      verify: 'always',
+    })
+    const requestFor = (facts: Partial<Request>): Request =>
+      Object.defineProperties(
+        new Request('http://localhost/a'),
+        Object.fromEntries(Object.entries(facts).map(([name, value]) => [name, { value: value as unknown }])),
+      )
+    for (const destination of ['document', 'iframe', 'frame', 'worker', 'sharedworker', 'object', 'embed'] as const) {
+      expect(cache.ruleOf(requestFor({ destination })), destination).toBeUndefined()
+    }
+    expect(cache.ruleOf(requestFor({ mode: 'navigate' }))).toBeUndefined()
+    for (const destination of ['', 'script', 'image', 'video', 'style', 'audioworklet'] as const) {
+      expect(cache.ruleOf(requestFor({ destination })), destination).toBeDefined()
+    }
+  })
+
   it('is a page where the URL names another kind of file', async () => {
     const file = remote(1000, { type: 'text/html; charset=utf-8' })
     const { storage, caching } = cacheOf()
     for (const name of ['model.onnx', 'model.safetensors', 'config.json']) expect((await caching(called(file, name))).status).toBe(200)
     await nothingIsLeft(storage)
     await bytesOf(caching(called(file, 'page.html')))
+    expect(await storage.listFiles()).toHaveLength(1)
+  })
+
+  it('is an answer that depends on what else was asked with, as far as its server says so', async () => {
+    for (const vary of ['*', 'Accept', 'accept-encoding, Accept-Language', 'Origin, Cookie', 'Authorization', 'X-Version']) {
+      const file = remote(1000, { say: JSON.stringify({ vary }) })
+      const { storage, caching } = cacheOf()
+      expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+      await nothingIsLeft(storage)
+    }
+    const file = remote(1000, { say: JSON.stringify({ vary: 'Origin,accept-encoding, Range, Access-Control-Request-Headers' }) })
+    const { storage, caching } = cacheOf()
+    await bytesOf(caching(file.url))
     expect(await storage.listFiles()).toHaveLength(1)
   })
 
@@ -259,6 +379,28 @@ describe('what is not kept', () => {
     }
   })
 
+  it('is what the Hub takes too long to tell of', async () => {
+    const file = remote(1000)
+    const url = file.url.replace(/\/([^/?]+)\?/, '/$1/owner/model/resolve/main/model.onnx?')
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    let asked = 0
+    const { storage, caching } = cacheOf(
+      { sha256: 'huggingface' },
+      {
+        fetch: (input, init) => {
+          if (input instanceof Request && input.method === 'GET') return fetch(input, init)
+          asked++
+          vi.advanceTimersByTime(URL_ASK_TIMEOUT_MS)
+          return new Promise(() => undefined)
+        },
+      },
+    )
+    expect(same(await bytesOf(caching(url)), file.bytes)).toBe(true)
+    expect(asked).toBe(1)
+    vi.useRealTimers()
+    await nothingIsLeft(storage)
+  })
+
   it('is what another origin keeps from this page', async () => {
     const file = remote(1000, { cors: 'none' }, { elsewhere: true })
     const { storage, caching } = cacheOf()
@@ -290,6 +432,90 @@ describe('what the server has by now', () => {
     expect(from).toEqual(['network', 'store', 'network', 'store'])
     expect(await storage.listFiles()).toHaveLength(1)
     expect((await file.stats()).asked).toHaveLength(2)
+    // Of the URL, whatever it answered.
+    expect((await caching.urls())[0]?.hits).toBe(2)
+  })
+
+  it('is asked for as the caller asks, but for what is about a part or a version of it', async () => {
+    const file = remote(1000)
+    const asked: Request[] = []
+    const { caching } = cacheOf(
+      { revalidate: 'etag' },
+      {
+        fetch: (input, init) => {
+          if (input instanceof Request && input.method === 'HEAD') asked.push(input)
+          return fetch(input, init)
+        },
+      },
+    )
+    await bytesOf(caching(file.url))
+    const headers = { accept: 'model/x', 'x-version': '2', range: 'bytes=0-9', 'if-none-match': '"none"', 'if-range': '"none"' }
+    expect((await caching(file.url, { headers })).status).toBe(200)
+    expect(asked.map((request) => Object.fromEntries(request.headers))).toEqual([{ accept: 'model/x', 'x-version': '2' }])
+  })
+
+  it('is asked for whole where the server does not say otherwise', async () => {
+    for (const head of [401, 403, 405]) {
+      const file = remote(1000, { head })
+      const { storage, caching, from } = cacheOf({ revalidate: 'etag' })
+      await bytesOf(caching(file.url))
+      await file.change()
+      expect(same(await bytesOf(caching(file.url)), changedBytes(file))).toBe(true)
+      expect(from).toEqual(['network', 'network'])
+      expect(await storage.listFiles()).toHaveLength(1)
+    }
+  })
+
+  it('is what was kept, where whatever it has by now can not be had', async () => {
+    for (const validator of ['none', 'weak']) {
+      const file = remote(1000, { validator })
+      const { storage, caching } = cacheOf({ revalidate: 'etag' })
+      await bytesOf(caching(file.url))
+      const failing = (answer: () => Promise<Response>): Cache =>
+        cacheOf(
+          { revalidate: 'etag' },
+          { fetch: (input, init) => (input instanceof Request && input.method === 'HEAD' ? fetch(input, init) : answer()) },
+          storage,
+        )
+      for (const status of [429, 500, 503]) {
+        const busy = failing(() => Promise.resolve(new Response('busy', { status })))
+        expect(same(await bytesOf(busy.caching(file.url)), file.bytes)).toBe(true)
+        expect((await busy.caching(file.url, { headers: { range: 'bytes=0-9' } })).status).toBe(206)
+        expect((await busy.caching(file.url, { cache: 'reload' })).status).toBe(status)
+      }
+      const broken = failing(() => Promise.reject(new TypeError('Failed to fetch')))
+      expect(same(await bytesOf(broken.caching(file.url)), file.bytes)).toBe(true)
+      expect(broken.from).toEqual(['store'])
+      const gone = failing(() => Promise.resolve(new Response('gone', { status: 404 })))
+      expect((await gone.caching(file.url)).status).toBe(404)
+      const abort = new AbortController()
+      const aborting = failing(() => {
+        abort.abort()
+        return Promise.reject(abort.signal.reason as Error)
+      })
+      await expect(aborting.caching(file.url, { signal: abort.signal })).rejects.toMatchObject({ name: 'AbortError' })
+    }
+  })
+
+  it('is what was kept, where the server takes too long to say', async () => {
+    const file = remote(1000)
+    const { storage, caching } = cacheOf({ revalidate: 'etag' })
+    await bytesOf(caching(file.url))
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const signals: AbortSignal[] = []
+    const silent = cacheOf(
+      { revalidate: 'etag' },
+      {
+        fetch: (input) => {
+          if (input instanceof Request) signals.push(input.signal)
+          vi.advanceTimersByTime(URL_ASK_TIMEOUT_MS)
+          return new Promise(() => undefined)
+        },
+      },
+      storage,
+    )
+    expect(same(await bytesOf(silent.caching(file.url)), file.bytes)).toBe(true)
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true])
   })
 
   it('is not asked for before its time, or never', async () => {

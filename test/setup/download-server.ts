@@ -35,7 +35,8 @@ const LAST_MODIFIED = 'Wed, 01 Jan 2025 00:00:00 GMT'
  * `cut=n&after=bytes`: n answers break off after so many bytes. `stall=n`: n answers stop coming after a piece.
  * `busy=n&status=429&retry=1`: n answers of that status, with that Retry-After. `status=…` alone: every answer.
  * `only=n`: 429 beyond so many at once. `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to
- * answer until /<id>/go is asked for. `pace=ms`: so long between pieces, so that it is read as fast as it is sent.
+ * answer until /<id>/go is asked for. `pace=ms`: so long between pieces, so that it is read as fast as it is sent. `say={…}`: further headers, as JSON.
+ * `head=405`: the status of an answer to HEAD.
  */
 export function downloadServer(): RequestListener {
   const states = new Map<string, State>()
@@ -74,14 +75,14 @@ export function downloadServer(): RequestListener {
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, state: State, query: URLSearchParams): Promise<void> {
-  const headers = corsOf(query.get('cors'))
+  const headers = { ...corsOf(query.get('cors')), ...(JSON.parse(query.get('say') ?? '{}') as Record<string, string>) }
   if (request.method === 'OPTIONS') {
     response.writeHead(query.get('cors') === 'preflighted' || query.get('cors') === null ? 204 : 403, headers).end()
     return
   }
   if (request.method === 'HEAD') {
     const seed = Number(query.get('seed') ?? 0) + (state.isChanged ? 1000 : 0)
-    response.writeHead(200, { ...headers, etag: `"${seed}-${query.get('size') ?? 0}"` }).end()
+    response.writeHead(Number(query.get('head') ?? 200), { ...headers, etag: `"${seed}-${query.get('size') ?? 0}"` }).end()
     return
   }
   const number = (name: string, otherwise = 0): number => Number(query.get(name) ?? otherwise)
