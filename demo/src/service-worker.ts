@@ -1,7 +1,6 @@
 // The demo's service worker. It keeps the page's own built files, so that the page reopens with the server gone; and it answers ipfs/<cid>/… below the page
 // out of the library's storage, where what users store is, and keeps there what is fetched below voice/. The build puts the version and the files in front of it.
-import { createFetch, type CachingFetch } from 'ipfs-kit-web/fetch'
-import { getStorage, install, type FetchRule } from 'ipfs-kit-web/service-worker'
+import { install, type FetchRule } from 'ipfs-kit-web/service-worker'
 import type { Answer, Question } from './controller.ts'
 
 declare const VERSION: string
@@ -66,13 +65,9 @@ scope.addEventListener('fetch', (event) => {
 // Everything else of a content-addressed page is this. IPFS is asked by the page alone, which runs Helia.
 const storage = { forceFallback: true }
 const rules: FetchRule[] = [{ match: new URL('voice/', page).href }]
-install(self, { path: new URL('ipfs/', page).pathname, storage, rules, takeOver: false, report: true })
-
-/** Over the same entries, to list and to end what is kept by the rules. */
-let kept: CachingFetch | undefined
+const kept = install(self, { path: new URL('ipfs/', page).pathname, storage, rules, takeOver: false, report: true })
 
 async function tell(port: MessagePort, question: Question): Promise<void> {
-  kept ??= createFetch(getStorage(storage), rules)
   const asked = question.type === 'urls' ? kept.urls() : kept.forget(question.url)
   const answer: Answer<unknown> = await asked.then(
     (value) => ({ value }),

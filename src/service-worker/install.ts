@@ -1,7 +1,7 @@
 // A service worker that answers by CID: the handler behind the events of its life.
 import { InvalidOptionsError } from '../errors.ts'
 import { ContentHandler } from './handler.ts'
-import { UrlCache } from '../url-cache/caching-fetch.ts'
+import { UrlCache, type CachedUrl } from '../url-cache/caching-fetch.ts'
 import { resolveRules, type FetchRule } from '../url-cache/rules.ts'
 import { resolveHandlerOptions, type HandlerOptions, type Served } from './options.ts'
 
@@ -28,6 +28,14 @@ export interface InstallOptions extends HandlerOptions {
   report?: boolean
 }
 
+/** What the worker keeps of URLs by its `rules`, to tell its pages of and to let go of. */
+export interface Installed {
+  /** What is kept, by URL. @throws as the storage where that does not open */
+  urls(): Promise<CachedUrl[]>
+  /** Lets go of what is kept of a URL. false where nothing was. */
+  forget(url: string | URL): Promise<boolean>
+}
+
 /** What a page hears, with `report`, in an event `message` of `navigator.serviceWorker`. */
 export interface ServedMessage {
   type: 'ipfs-kit-web:served'
@@ -45,7 +53,7 @@ export interface ServedMessage {
  *
  * @throws InvalidOptionsError
  */
-export function install(scope: unknown, options: InstallOptions = {}): void {
+export function install(scope: unknown, options: InstallOptions = {}): Installed {
   const { takeOver = true, report = false } = options
   for (const [key, value] of Object.entries({ takeOver, report })) {
     if (typeof value !== 'boolean') throw new InvalidOptionsError(`option '${key}' must be true or false`, key)
@@ -53,8 +61,8 @@ export function install(scope: unknown, options: InstallOptions = {}): void {
   if (!isServiceWorker(scope)) throw new InvalidOptionsError("install() takes the service worker's own `self`", 'scope')
   const resolved = resolveHandlerOptions(options, ['takeOver', 'report', 'rules'])
   const handler = new ContentHandler(resolved)
-  const rules = options.rules === undefined ? undefined : resolveRules(options.rules)
-  const cache = rules && new UrlCache({ open: () => handler.storage(), rules, verify: resolved.verify })
+  const rules = resolveRules(options.rules ?? [])
+  const cache = new UrlCache({ open: () => handler.storage(), rules, verify: resolved.verify })
   if (takeOver) {
     scope.addEventListener('install', (event) => event.waitUntil(scope.skipWaiting()))
     scope.addEventListener('activate', (event) => event.waitUntil(scope.clients.claim()))
@@ -62,11 +70,12 @@ export function install(scope: unknown, options: InstallOptions = {}): void {
   scope.addEventListener('fetch', (event) => {
     const tell = report ? (served: Served) => void tellClient(scope, event, served) : undefined
     if (!handler.answers(event.request)) {
-      if (cache?.ruleOf(event.request) !== undefined) event.respondWith(cache.fetch(event.request, tell))
+      if (cache.ruleOf(event.request) !== undefined) event.respondWith(cache.fetch(event.request, tell))
       return
     }
     event.respondWith(handler.answer(event.request, tell).then((answer) => answer ?? Response.error()))
   })
+  return { urls: () => cache.urls(), forget: (url) => cache.forget(String(url)) }
 }
 
 /** The page that asked; for a page itself, the one that it becomes. */
