@@ -53,6 +53,12 @@ class LargeFile {
   }
 
   async #switch(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { origin, host } = request.headers
+    // Pages of other origins could switch it too, without asking.
+    if (origin !== undefined && !['http', 'https'].some((scheme) => origin === `${scheme}://${host}`)) {
+      response.writeHead(403).end('only from this page')
+      return
+    }
     let wanted = ''
     for await (const piece of request) if (wanted.length < 8) wanted += String(piece)
     if (wanted !== 'on' && wanted !== 'off') {

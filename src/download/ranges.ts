@@ -2,7 +2,7 @@
 import { BufferPool } from '../blocks/buffer-pool.ts'
 import type { Core } from '../core.ts'
 import { follow } from '../network/abort.ts'
-import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES, POOLED_CHUNKS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES, PACK_MIN_BYTES, POOLED_CHUNKS } from '../limits.ts'
 import { Break } from './patience.ts'
 import type { Claimed } from './record.ts'
 import type { Answer, Remote } from './remote.ts'
@@ -77,7 +77,7 @@ export class Ranges {
    * of a segment.
    */
   async #connect(share: number): Promise<void> {
-    const segments = { bytes: Math.ceil(LEAVES_A_CHECKPOINT * share) * CHUNK_SIZE_BYTES }
+    const segments = { bytes: Math.max(PACK_MIN_BYTES, Math.ceil(LEAVES_A_CHECKPOINT * share) * CHUNK_SIZE_BYTES) }
     this.#connections++
     try {
       for (let run = this.#next(); run !== undefined; run = this.#next()) {

@@ -6,6 +6,7 @@ import {
   DatabaseError,
   InvalidCidError,
   LimitError,
+  QuotaError,
   StorageError,
   UnavailableError,
   UnsupportedContentError,
@@ -14,6 +15,7 @@ import { exists } from '../inspect.ts'
 import type { BaseStorage } from '../storage.ts'
 import { checkAccess, type Access } from './access.ts'
 import { guard } from './headers.ts'
+import { inform } from './inform.ts'
 import { Memory } from './memory.ts'
 import { resolveHandlerOptions, type HandlerOptions, type ResolvedHandlerOptions, type Served } from './options.ts'
 import { isServed, parseRequest, RequestError, type ContentRequest } from './request.ts'
@@ -138,15 +140,6 @@ export class ContentHandler {
 /** Times that one request asks a storage which fails under it. */
 const MAX_TRIES = 2
 
-/** Whoever listens and fails is no reason to answer nothing. */
-function inform(listener: ((served: Served) => void) | undefined, served: Served): void {
-  try {
-    listener?.(served)
-  } catch (error) {
-    reportError(error)
-  }
-}
-
 function describe(url: URL, { headers, status }: Response, answer: Answer | undefined): Served {
   const [mediaType, bytes] = [headers.get('content-type'), headers.get('content-length')]
   const { body, cid } = answer ?? {}
@@ -179,7 +172,7 @@ function statusOf(error: unknown): number {
   if (error instanceof LimitError) return error.limit === 'MAX_PATH_SEGMENTS' ? 414 : 413
   if (error instanceof UnsupportedContentError) return 501
   if (error instanceof UnavailableError) return 504
-  if (error instanceof ClosedError || error instanceof DatabaseError) return 503
+  if (error instanceof ClosedError || error instanceof DatabaseError || error instanceof QuotaError) return 503
   if (error instanceof StorageError && error.code === 'not-a-file') return 404
   return 500
 }

@@ -12,6 +12,7 @@ import type { Operation } from '../operation.ts'
 import type { Reading } from '../service-worker/body.ts'
 import { respondWithSpan } from '../service-worker/file.ts'
 import { isMatched } from '../service-worker/headers.ts'
+import { inform } from '../service-worker/inform.ts'
 import { Memory } from '../service-worker/memory.ts'
 import { UNKNOWN_TYPE } from '../service-worker/media-type.ts'
 import { BaseStorage } from '../storage.ts'
@@ -85,7 +86,13 @@ export function createFetch(storage: BaseStorage, rules: readonly FetchRule[], o
       'storage',
     )
   }
-  const cache = new UrlCache({ open: () => Promise.resolve(storage), rules: resolveRules(rules), verify: 'always', fetched: options.fetch })
+  const cache = new UrlCache({
+    open: () => Promise.resolve(storage),
+    rules: resolveRules(rules),
+    verify: 'always',
+    fetched: options.fetch ?? globalThis.fetch.bind(globalThis),
+  })
+  // As it is now: whoever puts this one in its place must not be asked by it.
   const caching = (input: RequestInfo | URL, init?: RequestInit): Promise<Response> =>
     cache.fetch(new Request(input, init), options.onServed)
   return Object.assign(caching, { urls: () => cache.urls(), forget: (url: string | URL) => cache.forget(String(url)) })
@@ -122,7 +129,9 @@ export class UrlCache {
     // What is answered to somebody in particular is nobody else's, and the browser checks what it is to check.
     if (rule === undefined || request.headers.has('authorization') || request.integrity !== '') return this.#network(request, tell)
     const url = withoutFragment(request.url)
-    const kept = request.cache === 'reload' ? undefined : await this.#find(request, url)
+    const found = request.cache === 'reload' ? undefined : await this.#find(request, url)
+    // It may have been kept by another rule.
+    const kept = found !== undefined && isAsDemanded(found, rule) ? found : undefined
     if (kept !== undefined && (await this.#isCurrent(request, rule, kept))) {
       const answer = await this.#answer(request, kept, tell)
       if (answer !== undefined) return answer
@@ -131,7 +140,8 @@ export class UrlCache {
     let response: Response | undefined
     let failure: unknown
     try {
-      response = await this.#ask(request)
+      // The browser's own cache may well have what is kept, and no longer what the server has.
+      response = await this.#ask(kept !== undefined && request.cache === 'default' ? new Request(request, { cache: 'no-cache' }) : request)
     } catch (error) {
       request.signal.throwIfAborted()
       failure = error
@@ -144,10 +154,12 @@ export class UrlCache {
       }
     }
     if (response === undefined) throw failure
-    tell?.({ url: request.url, from: 'network', status: response.status })
-    const isWhole = request.method === 'GET' && !request.headers.has('range')
-    if (!isWhole || request.cache === 'no-store' || this.#coming.has(url)) return response
-    return this.#keep(request, rule, url, response)
+    inform(tell, { url: request.url, from: 'network', status: response.status })
+    if (request.method !== 'GET' || request.headers.has('range')) return response
+    const isToKeep = request.cache !== 'no-store' && isKeepable(response, url)
+    // What is demanded of it is demanded of every answer.
+    if (demands(rule) ? response.ok : isToKeep && !this.#coming.has(url)) return this.#keep(request, rule, url, response, isToKeep)
+    return response
   }
 
   async urls(): Promise<CachedUrl[]> {
@@ -233,7 +245,7 @@ export class UrlCache {
         if (made.body?.isOpen !== true) end()
         this.#note(url, cid, 1)
         const { status } = made.response
-        tell?.({ url, from: 'store', status, cid, bytes: Number(headers.get('content-length') ?? 0) })
+        inform(tell, { url, from: 'store', status, cid, bytes: Number(headers.get('content-length') ?? 0) })
         return named(made.response, url)
       })
     } catch (error) {
@@ -244,8 +256,8 @@ export class UrlCache {
     }
   }
 
-  async #keep({ signal }: Request, rule: ResolvedRule, url: string, response: Response): Promise<Response> {
-    if (!isKeepable(response, url)) return response
+  /** Passes it on, whole only where it is what the rule demands, and keeps it where it is to be kept. */
+  async #keep({ signal }: Request, rule: ResolvedRule, url: string, response: Response, isToKeep: boolean): Promise<Response> {
     const { headers } = response
     const { body } = response
     // Of another origin it may be hidden that a body travels in another form, of which its length is that.
@@ -255,10 +267,15 @@ export class UrlCache {
       throw wrong(url, 'size', String(length), String(rule.size))
     }
     if (body === null) return response
+    if (!isToKeep && rule.cid !== undefined) {
+      await body.cancel()
+      throw new IntegrityError(`${url} answered what is not kept, so that it can't be told whether its CID is the one that is demanded`, '')
+    }
     this.#coming.add(url)
     let kept: Promise<void> = Promise.resolve()
     const { own, copy, leave } = split(body, () => kept)
-    kept = this.#operate(signal, (operation) => this.#store(operation, { url, rule, response, length, copy }), 'write')
+    const answer = { url, rule, response, length, copy }
+    kept = (isToKeep ? this.#operate(signal, (operation) => this.#store(operation, answer), 'write') : this.#check(signal, answer))
       .catch((error: unknown) => {
         // What was demanded is not what came: whoever reads it must know. That it could not be kept, must not.
         if (error instanceof IntegrityError) throw error
@@ -273,24 +290,36 @@ export class UrlCache {
     return named(new Response(own, { status: response.status, statusText: response.statusText, headers: passed }), response.url || url)
   }
 
-  async #store(
-    operation: Operation,
-    {
-      url,
-      rule,
-      response,
-      length,
-      copy,
-    }: { url: string; rule: ResolvedRule; response: Response; length: number | undefined; copy: AsyncIterable<Bytes> },
-  ): Promise<void> {
-    const { signal } = operation
-    const { headers } = response
-    const demanded =
-      rule.sha256 === 'huggingface'
+  /** Without keeping it. */
+  async #check(signal: AbortSignal, { url, rule, response, length, copy }: Coming): Promise<void> {
+    const known = this.#sha256(url, rule, response.headers, signal)
+    const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
+    try {
+      let size = 0
+      for await (const piece of copy) {
+        size += piece.byteLength
+        await hasher?.update(piece)
+      }
+      refuseWrong(url, rule, { size, length, sha256: await hasher?.hex(), expected: await known })
+    } finally {
+      hasher?.end()
+    }
+  }
+
+  /** The one that is demanded. Whoever awaits it hears of it where it can't be learnt. */
+  #sha256(url: string, { sha256 }: ResolvedRule, headers: Headers, signal: AbortSignal | undefined): Promise<string | undefined> {
+    const known = Promise.resolve(
+      sha256 === 'huggingface'
         ? (sha256OfHeaders(headers) ?? sha256OfHub(url, (input, init) => this.#ask(new Request(input, init)), signal))
-        : rule.sha256
-    const known = Promise.resolve(demanded)
+        : sha256,
+    )
     known.catch(() => undefined)
+    return known
+  }
+
+  async #store(operation: Operation, { url, rule, response, length, copy }: Coming): Promise<void> {
+    const { headers } = response
+    const known = this.#sha256(url, rule, headers, operation.signal)
     const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
     const source = hasher === undefined ? copy : hashed(copy, (piece) => hasher.update(piece))
     const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
@@ -310,10 +339,7 @@ export class UrlCache {
         async (stored): Promise<StoredFacts> => {
           const sha256 = await hasher?.hex()
           const expected = await known
-          // A body that ends early is an error of the network in most browsers.
-          if (length !== undefined && stored.size !== length) throw wrong(url, 'size', String(stored.size), String(length))
-          if (rule.size !== undefined && stored.size !== rule.size) throw wrong(url, 'size', String(stored.size), String(rule.size))
-          if (expected !== undefined && sha256 !== expected) throw wrong(url, 'SHA-256', sha256 ?? 'unknown', expected)
+          refuseWrong(url, rule, { size: stored.size, length, sha256, expected })
           if (rule.cid !== undefined && stored.cid !== rule.cid) throw wrong(url, 'CID', stored.cid, rule.cid)
           return {
             ...(sha256 === undefined ? {} : { sha256 }),
@@ -338,7 +364,7 @@ export class UrlCache {
 
   async #network(request: Request, tell: Tell): Promise<Response> {
     const response = await this.#ask(request)
-    tell?.({ url: request.url, from: 'network', status: response.status })
+    inform(tell, { url: request.url, from: 'network', status: response.status })
     return response
   }
 
@@ -380,6 +406,42 @@ export class UrlCache {
     this.#notes.clear()
     if (notes.length > 0) await this.#operate(undefined, ({ core }) => noteUrls(core, notes), 'write')
   }
+}
+
+/** An answer on its way. `length`: bytes of content that it says to have. */
+interface Coming {
+  url: string
+  rule: ResolvedRule
+  response: Response
+  length: number | undefined
+  copy: AsyncIterable<Bytes>
+}
+
+function demands({ sha256, cid, size }: ResolvedRule): boolean {
+  return sha256 !== undefined || cid !== undefined || size !== undefined
+}
+
+function isAsDemanded(kept: UrlEntry, { sha256, cid, size }: ResolvedRule): boolean {
+  if (cid !== undefined && cid !== kept.cid) return false
+  if (size !== undefined && size !== kept.size) return false
+  return sha256 === undefined || (sha256 === 'huggingface' ? kept.sha256 !== undefined : sha256 === kept.sha256)
+}
+
+/** @throws IntegrityError */
+function refuseWrong(
+  url: string,
+  rule: ResolvedRule,
+  {
+    size,
+    length,
+    sha256,
+    expected,
+  }: { size: number; length: number | undefined; sha256: string | undefined; expected: string | undefined },
+): void {
+  // A body that ends early is an error of the network in most browsers.
+  if (length !== undefined && size !== length) throw wrong(url, 'size', String(size), String(length))
+  if (rule.size !== undefined && size !== rule.size) throw wrong(url, 'size', String(size), String(rule.size))
+  if (expected !== undefined && sha256 !== expected) throw wrong(url, 'SHA-256', sha256 ?? 'unknown', expected)
 }
 
 /** Where nobody can tell, it is tried. */

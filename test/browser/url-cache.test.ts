@@ -420,6 +420,60 @@ describe('what is not kept', () => {
   })
 })
 
+describe('what a rule demands', () => {
+  it('is demanded of what another rule kept', async () => {
+    const file = remote(1000)
+    const { storage, caching } = cacheOf({ revalidate: 'never' })
+    await bytesOf(caching(file.url))
+    await file.change()
+    const changed = changedBytes(file)
+    const strict = createFetch(storage, [{ match: file.url, revalidate: 'never', sha256: await sha256Of(changed) }])
+    expect(same(await bytesOf(strict(file.url)), changed)).toBe(true)
+    expect(same(await bytesOf(caching(file.url)), changed)).toBe(true)
+  })
+
+  it('is demanded of answers that are not kept', async () => {
+    const url = called(remote(1000), 'model.onnx')
+    const wrong = '0'.repeat(64)
+    const ways: ResponseInit[] = [
+      { headers: { 'cache-control': 'no-store' } },
+      { headers: { vary: '*' } },
+      { headers: { 'content-type': 'text/html' } },
+      { status: 203 },
+    ]
+    for (const way of ways) {
+      const answered = (): Promise<Response> => Promise.resolve(new Response(new Uint8Array(1000), way))
+      const refusing = cacheOf({ sha256: wrong }, { fetch: answered })
+      await expect(drain(refusing.caching(url))).rejects.toMatchObject({ code: 'integrity' })
+      const size = cacheOf({ size: 999 }, { fetch: answered })
+      await expect(drain(size.caching(url))).rejects.toMatchObject({ code: 'integrity' })
+      const right = cacheOf({ sha256: await sha256Of(new Uint8Array(1000)), size: 1000 }, { fetch: answered })
+      expect(await bytesOf(right.caching(url))).toHaveLength(1000)
+      expect(await right.storage.listFiles()).toEqual([])
+    }
+  })
+
+  it('is demanded of each of those who ask at once', async () => {
+    const file = remote(1000)
+    const { caching } = cacheOf({ sha256: '0'.repeat(64) })
+    const [one, two] = await Promise.all([caching(file.url), caching(file.url)])
+    await expect(drain(Promise.resolve(one))).rejects.toMatchObject({ code: 'integrity' })
+    await expect(drain(Promise.resolve(two))).rejects.toMatchObject({ code: 'integrity' })
+  })
+
+  it('is told by a fetch() that stands in for the one it asks', async () => {
+    const file = remote(1000)
+    const before = globalThis.fetch
+    const { caching } = cacheOf({ revalidate: 'never' })
+    globalThis.fetch = caching as typeof fetch
+    try {
+      expect(same(await bytesOf(fetch(file.url)), file.bytes)).toBe(true)
+    } finally {
+      globalThis.fetch = before
+    }
+  })
+})
+
 describe('what the server has by now', () => {
   it('is asked for each time, and replaces what was kept', async () => {
     const file = remote(2 * MIB)
