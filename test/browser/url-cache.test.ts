@@ -465,7 +465,7 @@ describe('what a rule demands', () => {
     const file = remote(1000)
     const before = globalThis.fetch
     const { caching } = cacheOf({ revalidate: 'never' })
-    globalThis.fetch = caching as typeof fetch
+    globalThis.fetch = caching
     try {
       expect(same(await bytesOf(fetch(file.url)), file.bytes)).toBe(true)
     } finally {
