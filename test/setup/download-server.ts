@@ -140,7 +140,13 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   state.open++
   state.most = Math.max(state.most, state.open)
   const over = new Promise<void>((resolve) => response.once('close', resolve))
-  void over.then(() => state.open--)
+  // Whoever has all of an answer may ask again before this side hears that the connection is closed.
+  let isOpen = true
+  const leave = (): void => {
+    if (isOpen) state.open--
+    isOpen = false
+  }
+  void over.then(leave)
   const cut = comes('cut') ? number('after') : undefined
   const stalls = comes('stall')
   const end = whole?.byteLength ?? to - from
@@ -154,10 +160,12 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     if (query.has('pace')) await new Promise((resolve) => setTimeout(resolve, number('pace')))
     if (cut !== undefined && at >= cut) {
       // What was written is to arrive: only then it is known what came.
+      leave()
       response.socket?.end()
       return
     }
   }
+  leave()
   response.end()
 }
 
