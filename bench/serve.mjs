@@ -56,17 +56,16 @@ const PIECE_BYTES = 1024 * 1024
  * @param {string} file
  */
 function sendFile(request, response, bytes, file) {
-  const { from = '0', to = '' } = /^bytes=(?<from>\d+)-(?<to>\d*)$/.exec(request.headers.range ?? '')?.groups ?? {}
+  const range = /^bytes=(?<from>\d+)-(?<to>\d*)$/.exec(request.headers.range ?? '')?.groups
+  const { from = '0', to = '' } = range ?? {}
   const end = Math.min(to === '' ? bytes : Number(to) + 1, bytes)
-  const part = request.headers.range === undefined ? {} : { 'content-range': `bytes ${from}-${end - 1}/${bytes}` }
-  const length = end - Number(from)
-  response.writeHead(request.headers.range === undefined ? 200 : 206, {
+  response.writeHead(range === undefined ? 200 : 206, {
     ...HEADERS,
-    ...part,
+    ...(range === undefined ? {} : { 'content-range': `bytes ${from}-${end - 1}/${bytes}` }),
     etag: `"${file}"`,
     'accept-ranges': 'bytes',
     'content-type': 'application/octet-stream',
-    'content-length': length,
+    'content-length': end - Number(from),
   })
   Readable.from(piecesOf(file, Number(from), end)).pipe(response)
 }

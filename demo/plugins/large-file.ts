@@ -149,16 +149,19 @@ export function largeFile(): Plugin {
   // Its hash is made once, when it is first wanted.
   let opened: Promise<Archive> | undefined
   const open = (): Promise<Archive> => (opened ??= openArchive())
-  const serve = async (middlewares: Connect.Server): Promise<void> => {
-    const file = new LargeFile(await open())
+  const serve = (middlewares: Connect.Server): void => {
+    let file: Promise<LargeFile> | undefined
     middlewares.use((request, response, next) => {
       if (request.url?.startsWith(FOLDER) !== true) return next()
-      file.handle(request, response).then(
-        (isHandled) => {
-          if (!isHandled) response.writeHead(404).end()
-        },
-        () => response.destroy(),
-      )
+      file ??= open().then((archive) => new LargeFile(archive))
+      file
+        .then(async (served) => served.handle(request, response))
+        .then(
+          (isHandled) => {
+            if (!isHandled) response.writeHead(404).end()
+          },
+          () => response.destroy(),
+        )
     })
   }
   return {

@@ -7,7 +7,8 @@ import { byId, el, icon } from './dom.ts'
 import { baseName, downloadCar, downloadFile } from './download.ts'
 import { formatAgo, formatBytes } from './format.ts'
 import type { LiveStorage } from './live.ts'
-import { notify, notifyError } from './notices.ts'
+import { notify } from './notices.ts'
+import { onPress } from './press.ts'
 import { previewElement } from './preview.ts'
 
 const AGO_REFRESH_MS = 30_000
@@ -31,12 +32,12 @@ class Row {
     const name = baseName(file.filename)
     const isFolder = file.type === 'directory'
     this.#pin = el('button', { class: 'button small', type: 'button' })
-    this.#onPress(this.#pin, () => this.#togglePin(storage))
+    onPress(this.#pin, () => this.#togglePin(storage))
     const label = isFolder ? 'Download .car' : 'Download'
     const download = el('button', { class: 'button small', type: 'button', 'aria-label': `${label} ${name}` }, icon('download'), label)
-    this.#onPress(download, () => (file.type === 'file' ? downloadFile(storage, file.cid, name) : downloadCar(storage, file.cid, name)))
+    onPress(download, () => (file.type === 'file' ? downloadFile(storage, file.cid, name) : downloadCar(storage, file.cid, name)))
     const trash = el('button', { class: 'button small danger', type: 'button', 'aria-label': `Delete ${name}` }, icon('trash'), 'Delete')
-    this.#onPress(trash, () => this.#delete(live, name))
+    onPress(trash, () => this.#delete(live, name))
     const opener =
       file.type === 'dag'
         ? undefined
@@ -77,17 +78,6 @@ class Row {
     const name = baseName(file.filename)
     this.#pin.replaceChildren(icon(file.pinned ? 'unpin' : 'pin'), file.pinned ? 'Unpin' : 'Pin')
     this.#pin.setAttribute('aria-label', `${file.pinned ? 'Unpin' : 'Pin'} ${name}`)
-  }
-
-  /** One press at a time; what goes wrong is shown. */
-  #onPress(button: HTMLButtonElement, action: () => Promise<void>): void {
-    button.addEventListener('click', () => {
-      if (button.getAttribute('aria-disabled') === 'true') return
-      button.setAttribute('aria-disabled', 'true')
-      action()
-        .catch(notifyError)
-        .finally(() => button.removeAttribute('aria-disabled'))
-    })
   }
 
   async #togglePin(storage: ContentStorage): Promise<void> {

@@ -34,8 +34,7 @@ export async function askServer(address: string | undefined): Promise<LargeFileS
   }
 }
 
-/** Whether the server does so now. */
-export async function switchNetwork(state: LargeFileState['network']): Promise<boolean> {
-  const response = await fetch(`${FOLDER}network`, { method: 'POST', body: state }).catch(() => undefined)
-  return response?.ok === true
+/** What came of it, the server is asked. */
+export async function switchNetwork(state: LargeFileState['network']): Promise<void> {
+  await fetch(`${FOLDER}network`, { method: 'POST', body: state })
 }

@@ -26,7 +26,8 @@ export class LineSwitch {
 
   async #turn(onBack: () => Promise<void>): Promise<void> {
     const isOn = this.#state?.network === 'on'
-    await switchNetwork(isOn ? 'off' : 'on')
+    // A server that is gone is shown as such.
+    await switchNetwork(isOn ? 'off' : 'on').catch(() => undefined)
     // What it says now, and not what was asked of it.
     await this.refresh(this.#address)
     if (this.#state?.network === 'on' && !isOn) await onBack()

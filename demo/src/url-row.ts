@@ -4,7 +4,7 @@ import type { ServedMessage } from 'ipfs-kit-web/service-worker'
 import { cidElement } from './cid.ts'
 import { el, icon } from './dom.ts'
 import { formatAgo, formatBytes, formatCount } from './format.ts'
-import { notifyError } from './notices.ts'
+import { onPress } from './press.ts'
 
 interface Actions {
   fetchAgain: () => Promise<void>
@@ -64,14 +64,4 @@ export class UrlRow {
 function shortUrl(url: string): string {
   const below = new URL('./', document.baseURI).href
   return decodeURI(url.startsWith(below) ? url.slice(below.length) : url)
-}
-
-function onPress(button: HTMLButtonElement, action: () => Promise<void>): void {
-  button.addEventListener('click', () => {
-    if (button.getAttribute('aria-disabled') === 'true') return
-    button.setAttribute('aria-disabled', 'true')
-    action()
-      .catch(notifyError)
-      .finally(() => button.removeAttribute('aria-disabled'))
-  })
 }

@@ -14,7 +14,7 @@ import { Ranges, type RangesInit } from './ranges.ts'
 import { goingOn, leavesOf, type Claimed } from './record.ts'
 import { Remote, type Opened } from './remote.ts'
 import type { Leaf } from './segment.ts'
-import { createSha256 } from './sha256.ts'
+import { createSha256, hashed } from './sha256.ts'
 import type { Target } from './target.ts'
 
 /** Somebody who asked for it. */
@@ -161,18 +161,12 @@ async function atOnce(job: Job, claimed: Claimed, { mediaType, total }: Opened, 
   const { signal } = job
   return commit(job, claimed, async (writer) => {
     const hasher = await createSha256(total)
-    const hashed = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const piece of pieces) {
-        await hasher.update(piece)
-        yield piece
-      }
-    }
     writer.expect(total ?? 0)
     const onProgress = (bytes: number): void => {
       job.onBytes(bytes, total)
     }
     try {
-      const { cid, size } = await importFile(hashed(), writer, { signal, onProgress })
+      const { cid, size } = await importFile(hashed(pieces, hasher), writer, { signal, onProgress })
       return { cid, size, mediaType, sha256: await hasher.hex() }
     } finally {
       hasher.end()

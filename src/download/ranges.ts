@@ -2,7 +2,7 @@
 import { BufferPool } from '../blocks/buffer-pool.ts'
 import type { Core } from '../core.ts'
 import { follow } from '../network/abort.ts'
-import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES, PACK_MIN_BYTES, POOLED_CHUNKS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES, POOLED_CHUNKS } from '../limits.ts'
 import { Break } from './patience.ts'
 import type { Claimed } from './record.ts'
 import type { Answer, Remote } from './remote.ts'
@@ -63,7 +63,7 @@ export class Ranges {
     const release = follow(this.#over, [this.#init.signal])
     try {
       const count = this.#init.isSimple ? 1 : this.#init.connections
-      const ends = await Promise.allSettled(Array.from({ length: count }, (_, index) => this.#connect((index + 1) / count)))
+      const ends = await Promise.allSettled(Array.from({ length: count }, () => this.#connect()))
       // The first of them ended the others.
       if (ends.some(({ status }) => status === 'rejected')) throw this.#over.signal.reason
     } finally {
@@ -72,16 +72,11 @@ export class Ranges {
     }
   }
 
-  /**
-   * Connections that fill their segments at one pace would all wait for the disk at once and leave the network alone: each makes its first one another share
-   * of a segment.
-   */
-  async #connect(share: number): Promise<void> {
-    const segments = { bytes: Math.max(PACK_MIN_BYTES, Math.ceil(LEAVES_A_CHECKPOINT * share) * CHUNK_SIZE_BYTES) }
+  async #connect(): Promise<void> {
     this.#connections++
     try {
       for (let run = this.#next(); run !== undefined; run = this.#next()) {
-        if (!(await this.#fetch(run, segments))) return
+        if (!(await this.#fetch(run))) return
       }
     } catch (error) {
       this.#over.abort(error)
@@ -106,7 +101,7 @@ export class Ranges {
   }
 
   /** Answers false where the server wants fewer connections: others go on with what is missing. */
-  async #fetch({ from, to }: Run, segments: { bytes: number }): Promise<boolean> {
+  async #fetch({ from, to }: Run): Promise<boolean> {
     const { core, remote, total, onLeaf } = this.#init
     const { signal } = this.#over
     const first = from === 0 ? this.#first?.answer : undefined
@@ -119,8 +114,7 @@ export class Ranges {
       for await (const piece of remote.pieces(at, end, { signal, first, mayLeave })) {
         for (let offset = 0; offset < piece.byteLength;) {
           if (segment === undefined) {
-            const bytes = Math.min(end - at, segments.bytes)
-            segments.bytes = DOWNLOAD_CHECKPOINT_BYTES
+            const bytes = Math.min(end - at, DOWNLOAD_CHECKPOINT_BYTES)
             segment = await Segment.open(core, { first: at / CHUNK_SIZE_BYTES, bytes, total }, this.#pool, onLeaf)
           }
           const taken = await segment.write(piece, offset)

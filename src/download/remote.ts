@@ -2,7 +2,8 @@
 import type { Validator } from '../catalog/schema.ts'
 import { DownloadError } from '../errors.ts'
 import { follow } from '../network/abort.ts'
-import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_STALL_MS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES } from '../limits.ts'
+import { bodyOf, inTime } from './body.ts'
 import { isEncoded, isOf, lengthOf, rangeOf, retryAfterMs, validatorOf } from './answers.ts'
 import { Break, Patience, Restart, type Gain } from './patience.ts'
 import type { Target } from './target.ts'
@@ -145,7 +146,7 @@ export class Remote {
       const end = answer === undefined ? Math.min(to, at + most) : to
       try {
         answer ??= await this.#part(at, end, signal)
-        for await (const piece of bodyOf(answer, signal)) {
+        for await (const piece of bodyOf(answer.response, signal)) {
           if (piece.byteLength > end - at) throw new Restart('a part was longer than was asked for', { whole: true })
           at += piece.byteLength
           this.#gain.bytes += piece.byteLength
@@ -171,7 +172,7 @@ export class Remote {
   async *whole({ answer, to }: Opened, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
     let at = 0
     try {
-      for await (const piece of bodyOf(answer, signal)) {
+      for await (const piece of bodyOf(answer.response, signal)) {
         at += piece.byteLength
         this.#gain.bytes += piece.byteLength
         yield piece
@@ -257,65 +258,6 @@ function wrongOf(
   if (validator !== undefined && !wasConditional && isSame !== true)
     return new Restart('it does not say whether it is the same', { whole: true })
   return undefined
-}
-
-/** Pieces of a body, each of use until the next one is asked for. @throws Break where it ends early or stalls */
-async function* bodyOf({ response }: Answer, signal: AbortSignal): AsyncGenerator<Uint8Array, void, undefined> {
-  if (response.body === null) return
-  const reader = readerOf(response.body)
-  try {
-    for (;;) {
-      const piece = await inTime(reader.read(), signal).catch((cause: unknown) => {
-        signal.throwIfAborted()
-        throw cause instanceof Break ? cause : new Break('the connection broke off', {}, { cause })
-      })
-      if (piece === undefined) return
-      yield piece
-    }
-  } finally {
-    // What fails here has failed before.
-    reader.cancel().catch(() => undefined)
-  }
-}
-
-interface PieceReader {
-  read: () => Promise<Uint8Array | undefined>
-  cancel: () => Promise<void>
-}
-
-/** Into the same buffer each time, where the engine has bodies of bytes: a fresh one a piece costs more than copying out of it. */
-function readerOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): PieceReader {
-  let reader: ReadableStreamBYOBReader
-  try {
-    reader = body.getReader({ mode: 'byob' })
-  } catch {
-    const plain = body.getReader()
-    return { read: async () => (await plain.read()).value, cancel: () => plain.cancel() }
-  }
-  let buffer = new ArrayBuffer(CHUNK_SIZE_BYTES)
-  return {
-    async read() {
-      const { done, value } = await reader.read(new Uint8Array(buffer))
-      if (done || value === undefined) return undefined
-      buffer = value.buffer
-      return value
-    },
-    cancel: () => reader.cancel(),
-  }
-}
-
-/** @throws Break where it takes too long, the signal's reason as soon as it aborts */
-function inTime<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const abort = (): void => reject(signal.reason as Error)
-    const timer = setTimeout(() => reject(new Break(`nothing came for ${DOWNLOAD_STALL_MS} ms`)), DOWNLOAD_STALL_MS)
-    if (signal.aborted) abort()
-    else signal.addEventListener('abort', abort)
-    work.then(resolve, reject).finally(() => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', abort)
-    })
-  })
 }
 
 function advice(status: number): string {

@@ -20,6 +20,14 @@ export async function createSha256(size: number = Number.POSITIVE_INFINITY): Pro
   return (isPage && size > HASHED_BESIDE_BYTES ? await inWorker() : undefined) ?? here()
 }
 
+/** The pieces as they are, each hashed before it is passed on. */
+export async function* hashed<T extends Uint8Array>(pieces: AsyncIterable<T>, hasher: Sha256): AsyncGenerator<T, void, undefined> {
+  for await (const piece of pieces) {
+    await hasher.update(piece)
+    yield piece
+  }
+}
+
 async function here(): Promise<Sha256> {
   const end = (): void => undefined
   try {

@@ -1,7 +1,7 @@
 // fetch() that keeps what it fetches by rules: the first answer goes to the caller and into the store at once, later ones come from the store.
 import { CID } from 'multiformats/cid'
 import { isEncoded, lengthOf, validatorOf } from '../download/answers.ts'
-import { createSha256 } from '../download/sha256.ts'
+import { createSha256, hashed } from '../download/sha256.ts'
 import { IntegrityError, InvalidOptionsError } from '../errors.ts'
 import { inBackground } from '../files/abort.ts'
 import { openFile } from '../files/read.ts'
@@ -137,11 +137,11 @@ export class UrlCache {
       if (answer !== undefined) return answer
     }
     if (request.cache === 'only-if-cached') return new Response(null, { status: 504, statusText: 'Not kept' })
+    const isWhole = request.method === 'GET' && !request.headers.has('range')
     let response: Response | undefined
     let failure: unknown
     try {
-      // The browser's own cache may well have what is kept, and no longer what the server has.
-      response = await this.#ask(kept !== undefined && request.cache === 'default' ? new Request(request, { cache: 'no-cache' }) : request)
+      response = await this.#ask(isWhole && request.cache === 'default' && request.mode !== 'no-cors' ? pastCache(request) : request)
     } catch (error) {
       request.signal.throwIfAborted()
       failure = error
@@ -155,7 +155,7 @@ export class UrlCache {
     }
     if (response === undefined) throw failure
     inform(tell, { url: request.url, from: 'network', status: response.status })
-    if (request.method !== 'GET' || request.headers.has('range')) return response
+    if (!isWhole) return response
     const isToKeep = request.cache !== 'no-store' && isKeepable(response, url)
     // What is demanded of it is demanded of every answer.
     if (demands(rule) ? response.ok : isToKeep && !this.#coming.has(url)) return this.#keep(request, rule, url, response, isToKeep)
@@ -321,7 +321,7 @@ export class UrlCache {
     const { headers } = response
     const known = this.#sha256(url, rule, headers, operation.signal)
     const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
-    const source = hasher === undefined ? copy : hashed(copy, (piece) => hasher.update(piece))
+    const source = hasher === undefined ? copy : hashed(copy, hasher)
     const mediaType = rule.mediaType ?? headers.get('content-type') ?? undefined
     const validator = validatorOf(headers)
     const said = headersToKeep(headers)
@@ -449,14 +449,9 @@ function isOnline(): boolean {
   return (globalThis.navigator as Navigator | undefined)?.onLine ?? true
 }
 
-async function* hashed(
-  pieces: AsyncIterable<Bytes>,
-  update: (piece: Bytes) => Promise<void> | void,
-): AsyncGenerator<Bytes, void, undefined> {
-  for await (const piece of pieces) {
-    await update(piece)
-    yield piece
-  }
+/** The browser's own cache may have what was kept before, or was refused, and no longer what the server has: it is to ask. */
+function pastCache(request: Request): Request {
+  return new Request(request, { cache: 'no-cache' })
 }
 
 function wrong(url: string, what: string, is: string, expected: string): IntegrityError {

@@ -40,11 +40,17 @@ export async function noteUrls(
   })
 }
 
-/** Ends what is kept of a URL, but for `except`, with the pins that were made for it. What others have pinned stays, and is no more what the URL answers. */
+/**
+ * Ends what is kept of a URL, with the pins that were made for it; of what is older than `except`, where that is given. What others have pinned stays, and is
+ * no more what the URL answers.
+ */
 export async function endUrl(operation: Operation, url: string, except?: string): Promise<boolean> {
   let ended = false
-  for (const { cid, source } of await named(operation.core, [url], [url, []])) {
-    if (cid === except) continue
+  const entries = await named(operation.core, [url], [url, []])
+  // Another tab may have kept a newer one meanwhile, and ends this one.
+  const before = except === undefined ? Number.POSITIVE_INFINITY : (entries.find(({ cid }) => cid === except)?.modified ?? 0)
+  for (const { cid, source, modified } of entries) {
+    if (cid === except || modified >= before) continue
     await endPinOf(operation, cid, source.holder, url)
     try {
       ended = (await remove(operation, cid, { filename: url })) || ended

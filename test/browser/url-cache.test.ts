@@ -432,6 +432,14 @@ describe('what a rule demands', () => {
     expect(same(await bytesOf(caching(file.url)), changed)).toBe(true)
   })
 
+  it("is not held against what the browser's own cache has of before", async () => {
+    const file = remote(1000, { say: JSON.stringify({ 'cache-control': 'max-age=3600' }) })
+    const strict = cacheOf({ sha256: await sha256Of(changedBytes(file)) }).caching
+    await expect(drain(strict(file.url))).rejects.toMatchObject({ code: 'integrity' })
+    await file.change()
+    expect(same(await bytesOf(strict(file.url)), changedBytes(file))).toBe(true)
+  })
+
   it('is demanded of answers that are not kept', async () => {
     const url = called(remote(1000), 'model.onnx')
     const wrong = '0'.repeat(64)

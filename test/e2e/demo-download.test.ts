@@ -1,13 +1,10 @@
 // The demo's large download in Chromium: cut at the server, left by a reload, gone on with; paused; cancelled. The server counts what it sends.
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { BrowserContext, Locator, Page } from 'playwright'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { Locator, Page } from 'playwright'
+import { beforeAll, expect, test } from 'vitest'
 import { openArchive, type Archive } from '../../demo/plugins/archive.ts'
 import type { LargeFileState } from '../../demo/src/large-file-state.ts'
-import { startDemo } from '../../scripts/start.mjs'
-import { computeCids, countBlocks, launch, openDemo } from './support/demo-page.ts'
+import { computeCids, countBlocks } from './support/demo-page.ts'
+import { useDemo } from './support/running-demo.ts'
 
 const MIB = 1024 * 1024
 const CHECKPOINT_BYTES = 16 * MIB
@@ -15,31 +12,13 @@ const CHECKPOINT_BYTES = 16 * MIB
 const SLOW = { timeout: 60_000 }
 const POLL = { timeout: 20_000 }
 
-let folder: string
-let demo: { url: string; close: () => Promise<void> }
+const demo = useDemo()
+const { open } = demo
 let archive: Archive
-let context: BrowserContext | undefined
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-large-'))
-  demo = await startDemo({ outDir: join(folder, 'dist') })
   archive = await openArchive()
 })
-
-afterEach(async () => {
-  await context?.close()
-  context = undefined
-})
-
-afterAll(async () => {
-  await demo?.close()
-  await rm(folder, { recursive: true, force: true })
-})
-
-async function open(profile: string): Promise<{ page: Page; errors: string[] }> {
-  context = await launch(join(folder, profile))
-  return openDemo(context, demo.url)
-}
 
 async function cidOfArchive(): Promise<string> {
   const pieces: Buffer[] = []

@@ -1,44 +1,22 @@
 // Drives the demo in Chromium as a person would: store a model, leave, come back with the server gone, run it, delete it.
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { BrowserContext, Page } from 'playwright'
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import type { Page } from 'playwright'
+import { beforeAll, expect, test } from 'vitest'
 import { startDemo } from '../../scripts/start.mjs'
-import { computeCids, countBlocks, launch, MODEL_NAME, openDemo, readModelFiles } from './support/demo-page.ts'
+import { computeCids, countBlocks, MODEL_NAME, openDemo, readModelFiles } from './support/demo-page.ts'
+import { useDemo } from './support/running-demo.ts'
 import type { ModelFile } from './support/demo-page.ts'
 
 const POLL = { timeout: 20_000 }
 
-let folder: string
-let demo: { url: string; close: () => Promise<void> }
+const demo = useDemo()
+const { open } = demo
 let files: ModelFile[]
-let context: BrowserContext | undefined
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-demo-'))
-  demo = await startDemo({ outDir: join(folder, 'dist') })
   files = await readModelFiles()
 })
-
-afterEach(async () => {
-  await context?.close()
-  context = undefined
-})
-
-afterAll(async () => {
-  await demo?.close()
-  await rm(folder, { recursive: true, force: true })
-})
-
-async function open(
-  profile: string,
-  url = demo.url,
-  options: Parameters<typeof launch>[1] = {},
-): Promise<{ page: Page; errors: string[] }> {
-  context = await launch(join(folder, profile), options)
-  return openDemo(context, url)
-}
 
 async function storeModel(page: Page): Promise<void> {
   await page.getByRole('button', { name: 'Store the model' }).click()
@@ -55,7 +33,7 @@ test('a model is stored, survives the browser and the server, runs, and is delet
   const cids = await computeCids(files)
   const cid = cids.get('') ?? ''
   const total = files.reduce((sum, { bytes }) => sum + bytes.length, 0)
-  const server = await startDemo({ build: false, outDir: join(folder, 'dist') })
+  const server = await startDemo({ build: false, outDir: join(demo.folder, 'dist') })
   const first = await open('story', server.url)
   // The bar is recorded as it moves, since nobody knows how fast that is.
   await first.page.evaluate(() => {
@@ -89,7 +67,7 @@ test('a model is stored, survives the browser and the server, runs, and is delet
   await first.page.locator('#shell-row[data-ready="true"]').waitFor({ timeout: 60_000 })
   expect(first.errors).toEqual([])
 
-  await context?.close()
+  await demo.leave()
   await server.close()
   await expect(fetch(server.url)).rejects.toThrow('fetch failed')
 
@@ -157,7 +135,7 @@ test('files of the user’s: stored, shown in every tab, downloaded, pinned, and
   await page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click()
   await other.getByText('Nothing is stored yet.').waitFor()
 
-  const tree = join(folder, 'tree')
+  const tree = join(demo.folder, 'tree')
   await mkdir(join(tree, 'leaves'), { recursive: true })
   await writeFile(join(tree, 'leaves', 'one.txt'), 'one')
   // In a tab behind, Chromium does not read folders.
@@ -175,8 +153,8 @@ test('files of the user’s: stored, shown in every tab, downloaded, pinned, and
 })
 
 test('a rebuilt page is offered and taken over', async () => {
-  const outDir = join(folder, 'rebuilt')
-  await cp(join(folder, 'dist'), outDir, { recursive: true })
+  const outDir = join(demo.folder, 'rebuilt')
+  await cp(join(demo.folder, 'dist'), outDir, { recursive: true })
   const server = await startDemo({ build: false, outDir })
   try {
     const { page } = await open('rebuilt', server.url)

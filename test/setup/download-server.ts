@@ -140,7 +140,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   state.open++
   state.most = Math.max(state.most, state.open)
   const over = new Promise<void>((resolve) => response.once('close', resolve))
-  // Whoever has all of an answer may ask again before this side hears that the connection is closed.
+  // Whose answer was cut may ask again before this side hears that the connection is closed.
   let isOpen = true
   const leave = (): void => {
     if (isOpen) state.open--
@@ -165,7 +165,6 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
       return
     }
   }
-  leave()
   response.end()
 }
 

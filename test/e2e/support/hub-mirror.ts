@@ -1,8 +1,8 @@
 // A mirror of repositories of the Hugging Face Hub, as far as loaders of models ask it, which counts what it is asked and can be made to lie.
 import { createHash } from 'node:crypto'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { startStoppable, type Stoppable } from './stoppable.ts'
 
 export interface MirroredFile {
   bytes: Uint8Array
@@ -17,17 +17,13 @@ export interface MirroredFile {
 export const POISONS = ['html', 'wrong', 'short', 'cut', '503'] as const
 export type Poison = (typeof POISONS)[number]
 
-export interface HubMirror {
-  url: string
+export interface HubMirror extends Stoppable {
   /** Where a file is resolved. */
   resolve: (repository: string, path: string, revision?: string) => string
   /** By path of its repository, on top of which every file is as it was made. */
   poisons: Map<string, Poison>
   /** What was asked since the last call: method and path of each request, with its Range. What says nothing about a file is left out. */
   asked: () => string[]
-  /** Nobody answers any more, until it is started again. */
-  stop: () => Promise<void>
-  start: () => Promise<void>
 }
 
 const CORS = {
@@ -82,34 +78,17 @@ export async function startMirror(files: Readonly<Record<string, MirroredFile>>)
     send(request, response, file.bytes, `"${sha256}"`, poisons.get(path))
   }
 
-  const listen = (port: number): Promise<Server> => {
-    const server = createServer((request, response) => {
-      answer(request, response).catch((error: unknown) => response.destroy(error as Error))
-    })
-    return new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve(server)))
-  }
-  let server: Server | undefined = await listen(0)
-  const { port } = server.address() as AddressInfo
-  const url = `http://127.0.0.1:${port}/`
+  const server = await startStoppable((request, response) => {
+    answer(request, response).catch((error: unknown) => response.destroy(error as Error))
+  })
   return {
-    url,
+    ...server,
     poisons,
-    resolve: (repository, path, revision = 'main') => `${url}${repository}/resolve/${revision}/${path}`,
+    resolve: (repository, path, revision = 'main') => `${server.url}${repository}/resolve/${revision}/${path}`,
     asked() {
       const before = asked
       asked = []
       return before
-    },
-    async stop() {
-      const stopping = server
-      server = undefined
-      if (stopping === undefined) return
-      const closed = new Promise((resolve) => stopping.close(resolve))
-      stopping.closeAllConnections()
-      await closed
-    },
-    async start() {
-      server ??= await listen(port)
     },
   }
 }

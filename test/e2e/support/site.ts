@@ -1,7 +1,5 @@
 // A site whose pages are served by CID by a service worker, and whose server can be stopped under them.
 import { readFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { basename, extname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type OutputFile, type Plugin } from 'esbuild'
@@ -10,6 +8,7 @@ import type { Browser, BrowserContext, CDPSession, Page } from 'playwright'
 import { CHROMIUM_ARGS, findChromium } from '../../../scripts/chromium.mjs'
 import type { IPFSKitStorage, StorageOptions } from '../../../src/index.ts'
 import type { InstallOptions, Served, ServedMessage } from '../../../src/service-worker/index.ts'
+import { startStoppable } from './stoppable.ts'
 import { buildKit, LAUNCH_TIMEOUT_MS, PAGE, type Kit } from './app.ts'
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url))
@@ -85,46 +84,29 @@ export async function startSite({ workers = {}, scripts = {}, builds = {}, folde
     }
     return undefined
   }
-  const listen = (port: number): Promise<Server> => {
-    const server = createServer((request, response) => {
-      const { pathname } = new URL(request.url ?? '/', 'http://localhost')
-      requests.push(request.url ?? '/')
-      answer(pathname)
-        .catch(() => undefined)
-        .then((found) => {
-          if (found === undefined) return response.writeHead(404).end('from the network')
-          const [type, body] = found
-          // No HTTP cache may stand in for the server.
-          const headers = { 'content-type': type, 'cache-control': 'no-store', 'cross-origin-resource-policy': 'same-origin' }
-          return response.writeHead(200, { ...headers, ...(pathname === '/' ? {} : ISOLATING) }).end(body)
-        })
-        .catch((error: unknown) => response.destroy(error as Error))
-    })
-    return new Promise((resolve) => server.listen(port, '127.0.0.1', () => resolve(server)))
-  }
-  let server: Server | undefined = await listen(0)
-  const { port } = server.address() as AddressInfo
-  const stop = async (): Promise<void> => {
-    const stopping = server
-    server = undefined
-    if (stopping === undefined) return
-    const closed = new Promise((resolve) => stopping.close(resolve))
-    stopping.closeAllConnections()
-    await closed
-  }
+  const server = await startStoppable((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://localhost')
+    requests.push(request.url ?? '/')
+    answer(pathname)
+      .catch(() => undefined)
+      .then((found) => {
+        if (found === undefined) return response.writeHead(404).end('from the network')
+        const [type, body] = found
+        // No HTTP cache may stand in for the server.
+        const headers = { 'content-type': type, 'cache-control': 'no-store', 'cross-origin-resource-policy': 'same-origin' }
+        return response.writeHead(200, { ...headers, ...(pathname === '/' ? {} : ISOLATING) }).end(body)
+      })
+      .catch((error: unknown) => response.destroy(error as Error))
+  })
   const browser = await chromium.launch({ executablePath: await findChromium(), args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS })
   return {
-    url: `http://127.0.0.1:${port}/`,
+    ...server,
     browser,
     requests,
     texts,
-    stop,
-    async start() {
-      server ??= await listen(port)
-    },
     async close() {
       await browser.close()
-      await stop()
+      await server.stop()
     },
   }
 }
