@@ -32,6 +32,8 @@ const PLAIN = 'plain'
 const PACKS = 'packs'
 /** As test/engines/probes.ts has it. */
 const SYNC_HANDLES = 'OPFS, createSyncAccessHandle'
+/** Milliseconds for one run: the whole suite takes a quarter of an hour in an engine with nothing beside it. */
+const RUN_TIMEOUT_MS = 2 * 3_600_000
 /** So many skipped for one reason are not told one by one. */
 const MANY = 20
 
@@ -117,15 +119,8 @@ function notRun(reason) {
 async function test(project, filters) {
   const path = join(reports, `${project}.json`)
   process.env['BROWSERS_REPORT'] = path
-  const ended = await runTool('vitest', [
-    'run',
-    '--config',
-    'vitest.browsers.config.ts',
-    '--project',
-    project,
-    '--passWithNoTests',
-    ...filters,
-  ])
+  const args = ['run', '--config', 'vitest.browsers.config.ts', '--project', project, '--passWithNoTests', ...filters]
+  const ended = await runTool('vitest', args, RUN_TIMEOUT_MS)
   /** @type {RunReport} */
   const nothing = { passed: 0, failed: [], skipped: [], capabilities: {}, ended: 'failed' }
   /** @type {RunReport} */

@@ -23,6 +23,9 @@ const { values, positionals } = parseArgs({
 })
 if (values.kills !== undefined) process.env.FAULTS_KILLS = values.kills
 if (values.hammer !== undefined) process.env.HAMMER_SECONDS = values.hammer
+/** Milliseconds for each step where many kills were asked for: 200 a tier, and half as many power cuts, take some hours on a small machine. */
+const MANY_KILLS_TIMEOUT_MS = 5 * 3_600_000
+const timeoutMs = values.kills === undefined ? undefined : MANY_KILLS_TIMEOUT_MS
 const reports = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-test-'))
 
 /** @type {Record<string, () => Promise<Count>>} */
@@ -74,8 +77,11 @@ function check(tool, ...runs) {
 async function tests(project) {
   const report = join(reports, `${project}.json`)
   const args = ['--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, '--passWithNoTests']
-  const ended = await runTool('vitest', ['run', ...args, ...positionals])
-  const counted = JSON.parse(await readFile(report, 'utf8'))
+  const ended = await runTool('vitest', ['run', ...args, ...positionals], timeoutMs)
+  const written = await readFile(report, 'utf8').catch(() => undefined)
+  // Ended before it could tell.
+  if (written === undefined) return { ...NOTHING, failed: 1 }
+  const counted = JSON.parse(written)
   const failed = counted.numFailedTests
   return {
     passed: counted.numPassedTests,

@@ -80,7 +80,8 @@ export interface StorageConfig {
   /**
    * Makes a pack worker, whose script calls `servePacks()` of 'ipfs-kit-web/pack-worker'. Wanted where a Content-Security-Policy forbids workers
    * from blob: URLs, which is how they are made else. Called once or twice for packs; where none can be written, when much is read for the
-   * first time, since such workers also read records beside the page.
+   * first time, since such workers also read records beside the page. Not called inside a worker of Firefox, where making one may hang that worker for
+   * good (a defect of Firefox): there the storage's own thread does their work.
    *
    * @example
    * createWorker: () => new Worker(new URL('./pack-worker.ts', import.meta.url), { type: 'module' })

@@ -1,8 +1,9 @@
 // Workers that read, write and hash packs, and read records, beside this thread: one from the beginning, a second one once there is work for two.
 import { NotSupportedError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, PACK_FLUSH_BYTES, PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
+import { InThread, workersMayHang, type WorkerLike } from './in-thread.ts'
 import type { Folder, ReadRun, Run, Service } from './service.ts'
-import type { Answer } from './worker.ts'
+import type { Answer, Request } from './worker.ts'
 import { WORKER_CODE } from './worker-code.ts'
 
 type Method = keyof Service
@@ -14,7 +15,7 @@ interface Waiting {
 
 /** One worker, its calls under way and the bytes that they are about. */
 class Lane {
-  readonly #worker: Worker
+  readonly #worker: WorkerLike
   readonly #waiting = new Map<number, Waiting>()
   #next = 0
   #ended: Error | undefined
@@ -24,7 +25,7 @@ class Lane {
   /** Bytes that it was asked to work on and has not answered. */
   load = 0
 
-  constructor(createWorker: () => Worker) {
+  constructor(createWorker: () => WorkerLike) {
     this.#worker = createWorker()
     this.ready = new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -57,7 +58,7 @@ class Lane {
       if (this.#ended !== undefined) throw this.#ended
       const id = this.#next++
       this.#waiting.set(id, { resolve, reject })
-      this.#worker.postMessage({ id, method, args }, transfer)
+      this.#worker.postMessage({ id, method, args } as Request, transfer)
     })
     const settled = (): void => {
       this.load -= bytes
@@ -101,15 +102,17 @@ class Lane {
 }
 
 export class Lanes {
-  readonly #createWorker: () => Worker
+  readonly #createWorker: () => WorkerLike
   readonly #lanes: Lane[]
   readonly #folder: Folder
   /** Which lane writes a pack. */
   readonly #writers = new Map<string, Lane>()
+  /** This thread is one, however often it is asked. */
+  readonly #most = workersMayHang() ? 1 : PACK_LANES
   /** Packs can be read by sync handles while others have them open. */
   readonly sharedReading: boolean
 
-  private constructor(createWorker: () => Worker, first: Lane, folder: Folder, sharedReading: boolean) {
+  private constructor(createWorker: () => WorkerLike, first: Lane, folder: Folder, sharedReading: boolean) {
     this.#createWorker = createWorker
     this.#lanes = [first]
     this.#folder = folder
@@ -121,7 +124,11 @@ export class Lanes {
    *
    * @throws NotSupportedError where this context can't make workers or the worker has no sync access handles
    */
-  static async open(folder: Folder, probeName: string, createWorker: () => Worker = inlineWorker): Promise<Lanes> {
+  static async open(folder: Folder, probeName: string, given?: () => Worker): Promise<Lanes> {
+    if (workersMayHang() && !('FileSystemSyncAccessHandle' in globalThis)) {
+      throw new NotSupportedError('a shared worker of Firefox writes no packs: making the workers that do may hang it')
+    }
+    const createWorker = makerOf(given)
     const lane = firstLane(createWorker)
     try {
       await lane.ready
@@ -137,6 +144,7 @@ export class Lanes {
 
   /** Starts a worker for reading records: it need not be able to do anything with packs. @throws NotSupportedError */
   static async openForRecords(createWorker: () => Worker = inlineWorker): Promise<Lanes> {
+    if (workersMayHang()) throw new NotSupportedError('making a worker may hang this one')
     const lane = firstLane(createWorker)
     await lane.ready
     return new Lanes(createWorker, lane, [], false)
@@ -222,7 +230,7 @@ export class Lanes {
     const [first, ...others] = this.#lanes
     if (first === undefined) throw new NotSupportedError('the pack workers have ended')
     const lane = others.reduce((least, other) => (other.load < least.load && other.isAlive ? other : least), first)
-    if (lane.load === 0 || bytes === 0 || this.#lanes.length >= PACK_LANES) return lane
+    if (lane.load === 0 || bytes === 0 || this.#lanes.length >= this.#most) return lane
     try {
       const fresh = new Lane(this.#createWorker)
       this.#lanes.push(fresh)
@@ -241,7 +249,11 @@ export class Lanes {
   }
 }
 
-function firstLane(createWorker: () => Worker): Lane {
+function makerOf(given: (() => Worker) | undefined): () => WorkerLike {
+  return workersMayHang() ? () => new InThread() : (given ?? inlineWorker)
+}
+
+function firstLane(createWorker: () => WorkerLike): Lane {
   try {
     return new Lane(createWorker)
   } catch (cause) {

@@ -55,6 +55,8 @@ export interface Service {
     keys: readonly string[],
     hash: boolean,
   ): Promise<{ buffers: (Buffer | undefined)[]; digests: (Buffer | undefined)[] }>
+  /** Closes all that is open, and all that is being opened: for who can't end the thread. */
+  end(): Promise<void>
 }
 
 /** The part of FileSystemSyncAccessHandle that is used: TypeScript has it only in the lib of workers. */
@@ -81,6 +83,12 @@ export function createService(): Service {
   const written = new Map<string, Written>()
   const reading = new Map<string, Promise<SyncHandle>>()
   const folders = new Map<string, Promise<FileSystemDirectoryHandle>>()
+  let isOver = false
+  const kept = (handle: SyncHandle): SyncHandle => {
+    if (!isOver) return handle
+    handle.close()
+    throw new DOMException('this service has ended', 'InvalidStateError')
+  }
 
   const folderOf = (path: Folder, create: boolean): Promise<FileSystemDirectoryHandle> => {
     const open = async (): Promise<FileSystemDirectoryHandle> => {
@@ -126,7 +134,7 @@ export function createService(): Service {
   const readerOf = (folder: Folder, pack: string): Promise<SyncHandle> => {
     const open = reading.get(pack)
     if (open !== undefined) return open
-    const opening = fileOf(folder, pack, false).then((file) => file.createSyncAccessHandle({ mode: 'read-only' }))
+    const opening = fileOf(folder, pack, false).then(async (file) => kept(await file.createSyncAccessHandle({ mode: 'read-only' })))
     reading.set(pack, opening)
     opening.catch(() => reading.delete(pack))
     return opening
@@ -195,7 +203,7 @@ export function createService(): Service {
     },
     async create(folder, pack) {
       const file = await fileOf(folder, pack, true)
-      const handle = await file.createSyncAccessHandle()
+      const handle = kept(await file.createSyncAccessHandle())
       written.set(pack, { handle, bytes: 0 })
     },
     async write(pack, buffers) {
@@ -271,6 +279,14 @@ export function createService(): Service {
     },
     async hash(buffers) {
       return { buffers, digests: await Promise.all(buffers.map((buffer) => digest(new Uint8Array(buffer)))) }
+    },
+    async end() {
+      isOver = true
+      for (const { handle } of written.values()) handle.close()
+      written.clear()
+      for (const opened of await Promise.allSettled([...reading.values(), ...databases.values()])) {
+        if (opened.status === 'fulfilled') opened.value.close()
+      }
     },
   }
 }

@@ -28,17 +28,7 @@ interface Scope {
  */
 export function servePacks(): void {
   const scope = globalThis as unknown as Scope
-  const service = createService()
-  const answer = async (request: Request): Promise<void> => {
-    try {
-      const method = service[request.method] as (...args: unknown[]) => Promise<unknown>
-      const value = await method(...request.args)
-      scope.postMessage({ id: request.id, value }, buffersIn(value))
-    } catch (error) {
-      const { name, message } = error as Error
-      scope.postMessage({ id: request.id, error: { name, message } }, [])
-    }
-  }
+  const answer = answering(createService(), (message, transfer) => scope.postMessage(message, transfer))
   scope.addEventListener('message', (event) => void answer(event.data as Request))
   // Whoever asks for this lock gets it when this worker has ended, whichever way. Packs need Web Locks anyhow.
   const lock = `ipfs-kit:packs:${crypto.randomUUID()}`
@@ -47,6 +37,20 @@ export function servePacks(): void {
     return new Promise(() => undefined)
   }
   navigator.locks.request(lock, greet).catch(() => undefined)
+}
+
+/** What answers requests by that service. */
+export function answering(service: Service, post: Scope['postMessage']): (request: Request) => Promise<void> {
+  return async (request) => {
+    try {
+      const method = service[request.method] as (...args: unknown[]) => Promise<unknown>
+      const value = await method(...request.args)
+      post({ id: request.id, value }, buffersIn(value))
+    } catch (error) {
+      const { name, message } = error as Error
+      post({ id: request.id, error: { name, message } }, [])
+    }
+  }
 }
 
 /** The buffers in an answer, which is a list of them or of records that hold some. */

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest'
 import { NotSupportedError, type ContentStorage, type StorageConfig, type StorageOptions } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import { SCRIPT } from './fixtures/script.ts'
-import { has, READ_ONLY_HANDLES, SHARED_WORKERS_NEST } from './support/needs.ts'
+import { has, READ_ONLY_HANDLES } from './support/needs.ts'
 import { flip, packFile, readRecord } from './support/outside.ts'
 import { decode } from '@ipld/dag-pb'
 import {
@@ -222,7 +222,9 @@ describe('createWorker', () => {
     )
     const bytes = randomBytes(20 * MIB)
     const cid = await (await client.ready()).store(bytes)
-    await vi.waitFor(() => expect(count).toBeGreaterThan(0))
+    // Inside a worker of Firefox making one may hang it: that worker does it all itself.
+    if (navigator.userAgent.includes('Firefox/')) expect(count).toBe(0)
+    else await vi.waitFor(() => expect(count).toBeGreaterThan(0))
     expect((await client.getBackendStatus()).tier).toBe('packs')
     expect(same(await client.retrieve(cid), bytes)).toBe(true)
     const blob = await client.blob(cid)
@@ -235,7 +237,7 @@ describe('createWorker', () => {
   })
 })
 
-describe('a shared worker that can make no workers', () => {
+describe('a shared worker, where no packs are written', () => {
   function sharedWith(options: StorageOptions): ContentStorage {
     const worker = new SharedWorker(SCRIPT, { type: 'module', name: JSON.stringify({ forceFallback: true, ...options }) })
     const client = connect(worker)
@@ -247,8 +249,7 @@ describe('a shared worker that can make no workers', () => {
     return client
   }
 
-  it("refuses tier 'packs', and reads packs", async ({ skip }) => {
-    skip(await has(SHARED_WORKERS_NEST), 'shared workers make workers here, and write packs')
+  it("refuses tier 'packs', and reads packs", async () => {
     const before = await packed()
     const { name, cid } = before
     const client = sharedWith({ cacheDir: name, config: { tier: 'packs' } })
@@ -264,8 +265,7 @@ describe('a shared worker that can make no workers', () => {
     expect(await countAll(name)).toEqual({ ...NOTHING, packs: 1, packFiles: 1 })
   })
 
-  it("writes records where 'auto' was asked for, and says so", async ({ skip }) => {
-    skip(await has(SHARED_WORKERS_NEST), 'shared workers make workers here, and write packs')
+  it("writes records where 'auto' was asked for, and says so", async () => {
     const before = await packed()
     const { name, cid, bytes } = before
     const client = sharedWith({ cacheDir: name, config: { tier: 'auto' } })

@@ -14,7 +14,7 @@ import {
 } from '../../src/index.ts'
 import { connect } from '../../src/worker/index.ts'
 import { SCRIPT } from './fixtures/script.ts'
-import { has, SHARED_WORKERS_NEST, WRITABLE_FILES } from './support/needs.ts'
+import { has, WRITABLE_FILES } from './support/needs.ts'
 import { countAll, destroyWhole, freshName, NOTHING, randomBytes, same, TIER, tiered } from './support/stores.ts'
 
 const HELLO = 'bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e'
@@ -55,7 +55,7 @@ function shared(options: object): SharedWorker {
 
 /** Two clients of one storage in a worker. */
 function start(kind: Kind, given: Partial<Options> = {}): { one: ContentStorage; two: ContentStorage; cacheDir: string } {
-  // A shared worker can't make the workers that write packs.
+  // A shared worker can't make the workers that write packs, or must not.
   const tier = kind === 'shared' && TIER === 'packs' ? 'auto' : TIER
   const options: Options = {
     cacheDir: freshName(),
@@ -106,8 +106,7 @@ describe.each<Kind>(['dedicated', 'shared', 'port'])('a storage in a worker, %s'
     expect(await two.stat(HELLO)).toMatchObject({ type: 'file', size: 11, localBlocks: 1 })
     expect(await two.verify()).toEqual({ blocks: 1, bytes: 11, damaged: [] })
     expect(await two.getBackendStatus()).toMatchObject({ cacheDir, usingFallback: true, fallbackReason: 'forced', usage: { files: 1 } })
-    const writesNoPacks = kind === 'shared' && !(await has(SHARED_WORKERS_NEST))
-    expect((await two.getBackendStatus()).tier).toBe(writesNoPacks ? 'records' : TIER)
+    expect((await two.getBackendStatus()).tier).toBe(kind === 'shared' ? 'records' : TIER)
     expect(await two.isAvailable()).toBe(false)
     const pinned = await rejection(two.delete(HELLO))
     expect(pinned).toBeInstanceOf(PinnedError)

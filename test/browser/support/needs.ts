@@ -12,8 +12,6 @@ export const PRIVATE_FILES = 'OPFS'
 export const SYNC_HANDLES = 'OPFS, createSyncAccessHandle'
 /** How much room there is. */
 const ESTIMATE = 'storage.estimate'
-/** Shared workers that can make the workers which write packs. */
-export const SHARED_WORKERS_NEST = 'workers within shared workers'
 
 let probed: Promise<Record<string, string>> | undefined
 
