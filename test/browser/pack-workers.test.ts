@@ -237,6 +237,59 @@ describe('createWorker', () => {
   })
 })
 
+describe('a worker in which making another one may hang', () => {
+  function started(options: StorageOptions): { client: ContentStorage; worker: Worker } {
+    const name = JSON.stringify({ forceFallback: true, ...options })
+    const worker = new Worker(new URL('./fixtures/own-thread-worker.ts', import.meta.url), { type: 'module', name })
+    const client = connect(worker)
+    endings.push(
+      () => destroyWhole(options.cacheDir ?? ''),
+      () => worker.terminate(),
+      () => client.close(),
+    )
+    return { client, worker }
+  }
+
+  it('writes, reads and lets go of packs itself', async () => {
+    const name = freshName()
+    const { client } = started({ cacheDir: name, config: { tier: 'packs' } })
+    const bytes = randomBytes(20 * MIB)
+    const cid = await client.store(bytes)
+    expect((await client.getBackendStatus()).tier).toBe('packs')
+    expect(await countAll(name)).toMatchObject({ records: 1, packed: 20, packs: 1, packFiles: 1 })
+    expect(await client.store(bytes)).toBe(cid)
+    expect(same(await client.retrieve(cid), bytes)).toBe(true)
+    expect(await client.verify()).toMatchObject({ blocks: 21, damaged: [] })
+    await client.delete(cid)
+    expect(await countAll(name)).toEqual(NOTHING)
+  })
+
+  it('has no pack open when a store was aborted', async () => {
+    const name = freshName()
+    const { client } = started({ cacheDir: name, config: { tier: 'packs' } })
+    const abort = new AbortController()
+    const endless = new ReadableStream<Uint8Array>({
+      pull: (controller) => controller.enqueue(randomBytes(MIB)),
+    })
+    const call = client.store(endless, {
+      signal: abort.signal,
+      onProgress: ({ bytes }) => {
+        if (bytes > 24 * MIB) abort.abort()
+      },
+    })
+    expect(await rejection(call)).toMatchObject({ name: 'AbortError' })
+    // A file that is open can't be removed.
+    await waitForNothing(name)
+  })
+
+  it('reads many records in its own thread', async () => {
+    const { client } = started({ cacheDir: freshName(), config: { tier: 'records' } })
+    const bytes = randomBytes(20 * MIB)
+    const cid = await client.store(bytes)
+    expect(same(await client.retrieve(cid), bytes)).toBe(true)
+  })
+})
+
 describe('a shared worker, where no packs are written', () => {
   function sharedWith(options: StorageOptions): ContentStorage {
     const worker = new SharedWorker(SCRIPT, { type: 'module', name: JSON.stringify({ forceFallback: true, ...options }) })
