@@ -20,6 +20,8 @@ const SEED = Number(process.env['FAULTS_SEED'] ?? Date.now() % 1_000_000)
 /** Milliseconds of work before a kill, at most. */
 const LONGEST_MS = 3_000
 const ROUND_TIMEOUT_MS = 60_000
+/** Kills between two words on how far it is. */
+const TELL_EVERY = 20
 
 interface Tab {
   kit: Kit
@@ -72,6 +74,7 @@ it.each(['records', 'packs'] as const)(
         const { page } = browser
         await open(page, tier)
         expect(ledger.compare(await look(page)), `after kill ${round}, FAULTS_SEED=${SEED}`).toEqual([])
+        if (round > 0 && round % TELL_EVERY === 0) console.log(`kill test on ${tier}: ${round} of ${KILLS}, ${ledger.files} files`)
         if (round === KILLS) break
         await page.exposeFunction('tell', (step: Step) => ledger.note(step))
         const working = page.evaluate(
