@@ -238,7 +238,7 @@ describe('createWorker', () => {
 })
 
 describe('a worker in which making another one may hang', () => {
-  function started(options: StorageOptions): { client: ContentStorage; worker: Worker } {
+  function started(options: StorageOptions): ContentStorage {
     const name = JSON.stringify({ forceFallback: true, ...options })
     const worker = new Worker(new URL('./fixtures/own-thread-worker.ts', import.meta.url), { type: 'module', name })
     const client = connect(worker)
@@ -247,12 +247,12 @@ describe('a worker in which making another one may hang', () => {
       () => worker.terminate(),
       () => client.close(),
     )
-    return { client, worker }
+    return client
   }
 
   it('writes, reads and lets go of packs itself', async () => {
     const name = freshName()
-    const { client } = started({ cacheDir: name, config: { tier: 'packs' } })
+    const client = started({ cacheDir: name, config: { tier: 'packs' } })
     const bytes = randomBytes(20 * MIB)
     const cid = await client.store(bytes)
     expect((await client.getBackendStatus()).tier).toBe('packs')
@@ -266,7 +266,7 @@ describe('a worker in which making another one may hang', () => {
 
   it('has no pack open when a store was aborted', async () => {
     const name = freshName()
-    const { client } = started({ cacheDir: name, config: { tier: 'packs' } })
+    const client = started({ cacheDir: name, config: { tier: 'packs' } })
     const abort = new AbortController()
     const endless = new ReadableStream<Uint8Array>({
       pull: (controller) => controller.enqueue(randomBytes(MIB)),
@@ -283,10 +283,11 @@ describe('a worker in which making another one may hang', () => {
   })
 
   it('reads many records in its own thread', async () => {
-    const { client } = started({ cacheDir: freshName(), config: { tier: 'records' } })
+    const client = started({ cacheDir: freshName(), config: { tier: 'records' } })
     const bytes = randomBytes(20 * MIB)
     const cid = await client.store(bytes)
-    expect(same(await client.retrieve(cid), bytes)).toBe(true)
+    // The first reading begins to make what the next ones use.
+    for (let time = 0; time < 3; time++) expect(same(await client.retrieve(cid), bytes)).toBe(true)
   })
 })
 

@@ -7,7 +7,7 @@ import { audit, type Audit } from './audit.ts'
 import { seededBytes } from './contents.ts'
 import { randomOf, type Random } from './random.ts'
 
-/** Contents that are looked at together: one by one, thousands of small ones took most of a round. */
+/** Contents that are looked at together. */
 const READ_AT_ONCE = 16
 
 const MIB = 1024 * 1024
