@@ -27,6 +27,8 @@ export interface Outcome {
   entries: string[]
   /** Pins, as 'cid holder'. */
   pins: string[]
+  /** Those of the hands that made an entry: where the first step of one takes all of the time, it makes none. */
+  makers: string[]
   /** How often each thing was done. */
   steps: Record<string, number>
   problems: string[]
@@ -38,7 +40,7 @@ type Range = { offset?: number; length?: number }
 /** One context, whose hands work beside each other. */
 export class Hammer {
   readonly #storage: ContentStorage
-  readonly #outcome: Outcome = { entries: [], pins: [], steps: {}, problems: [] }
+  readonly #outcome: Outcome = { entries: [], pins: [], makers: [], steps: {}, problems: [] }
   /** What the events of all contexts say is there, and where contents were told to be. */
   readonly #told = new Set<string>()
   readonly #cids = new Map<string, string>()
@@ -374,6 +376,8 @@ class Hand {
   }
 
   #keep(entry: Entry, isPin: boolean): void {
+    const { makers } = this.#tools.outcome
+    if (!makers.includes(this.#name)) makers.push(this.#name)
     this.#entries.set(entry.join(' '), entry)
     if (isPin) this.#pins.add(entry[1])
   }
