@@ -16,7 +16,9 @@ import {
   PACK_MIN_BYTES,
   WRITE_BATCH_BLOCKS,
 } from '../limits.ts'
+import type { Connection, HeldLeaf } from '../packs/connection.ts'
 import type { Lanes } from '../packs/lanes.ts'
+import type { Part } from '../packs/service.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, LeafSink } from './blocks.ts'
 import type { BufferPool } from './buffer-pool.ts'
@@ -29,11 +31,15 @@ const SMALL_BUFFER_BYTES = 64 * 1024
 
 /** What a writer lets the leaves of a file do in its name. */
 export interface LeafOwner {
+  /** A download whose leaves lie in the worker. */
+  connection?: Connection | undefined
   /** Asked for once there is enough to make a pack; undefined where this context has none. */
   lanes(): Promise<Lanes | undefined>
   pool: BufferPool
   /** True for a block that this writer has not put before. */
   claim(key: BlockKey, size: number): boolean
+  /** Which are here just now. */
+  lookUp(keys: readonly BlockKey[]): Promise<ReadonlySet<BlockKey>>
   /** Names those blocks that are here, and answers which of them are whole. Buffers may be exchanged for others of the same bytes. */
   nameWhole(blocks: Map<BlockKey, Bytes>): Promise<ReadonlySet<BlockKey>>
   /** The name of another pack, of an owner that is on record by then. */
@@ -49,7 +55,8 @@ export interface LeafOwner {
 interface Leaf {
   cid: CID
   key: BlockKey
-  bytes: Bytes
+  size: number
+  bytes: Bytes | HeldLeaf
 }
 
 interface LookedAt {
@@ -92,22 +99,49 @@ export class PackedLeaves implements LeafSink {
       const { buffers, digests } = await lanes.hash(chunk.buffer)
       const [buffer, digest] = [buffers[0], digests[0]]
       if (buffer === undefined || digest === undefined) throw new StorageError('the pack worker answered no digest')
-      return { cid: CID.createV1(RAW, Digest.create(sha256.code, new Uint8Array(digest))), bytes: new Uint8Array(buffer) }
+      return { cid: cidOf(new Uint8Array(digest)), bytes: new Uint8Array(buffer) }
     } catch (error) {
       throw packError(error, 'hash')
     }
   }
 
-  async put(cid: CID, bytes: Bytes): Promise<void> {
+  put(cid: CID, bytes: Bytes): Promise<void> {
+    return this.#add({ cid, key: blockKey(cid), size: bytes.byteLength, bytes })
+  }
+
+  /** Takes a leaf that lies in the worker of the owner's connection, and answers what it is. Waits as put() does. */
+  async keep(held: HeldLeaf): Promise<CID> {
+    const cid = cidOf(held.digest)
+    await this.#add({ cid, key: blockKey(cid), size: held.size, bytes: held })
+    return cid
+  }
+
+  async #add(leaf: Leaf): Promise<void> {
     this.#owner.check()
-    const key = blockKey(cid)
-    if (!this.#owner.claim(key, bytes.byteLength)) {
-      this.#owner.pool.give(bytes.buffer)
+    if (!this.#owner.claim(leaf.key, leaf.size)) {
+      this.#letGo(leaf)
       return
     }
-    this.#batch.push({ cid, key, bytes })
-    this.#batchBytes += bytes.byteLength
+    this.#batch.push(leaf)
+    this.#batchBytes += leaf.size
     if (this.#batchBytes >= PACK_BATCH_BYTES || this.#batch.length >= WRITE_BATCH_BLOCKS) await this.#turn()
+  }
+
+  #letGo({ bytes }: Leaf): void {
+    if (bytes instanceof Uint8Array) this.#owner.pool.give(bytes.buffer)
+    else this.#owner.connection?.letGo([bytes])
+  }
+
+  /** Brought here where it lies in the worker. */
+  async #bytesOf({ bytes }: Leaf): Promise<Bytes> {
+    if (bytes instanceof Uint8Array) return bytes
+    const { connection } = this.#owner
+    if (connection === undefined) throw new StorageError('a leaf lies in a worker, and nobody knows in which')
+    try {
+      return await connection.take(bytes)
+    } catch (error) {
+      throw packError(error, 'write')
+    }
   }
 
   get #isPack(): boolean {
@@ -123,7 +157,7 @@ export class PackedLeaves implements LeafSink {
     const isPack = this.#isPack
     this.#pending = []
     if (!isPack) {
-      for (const { cid, bytes } of pending) await this.#owner.putRecord(cid, bytes)
+      for (const leaf of pending) await this.#owner.putRecord(leaf.cid, await this.#bytesOf(leaf))
       return
     }
     await this.#write(pending)
@@ -153,18 +187,22 @@ export class PackedLeaves implements LeafSink {
 
   /** Leaves that are here already are named. */
   async #lookAt(batch: readonly Leaf[]): Promise<LookedAt> {
-    const blocks = new Map(batch.map(({ key, bytes }) => [key, bytes]))
-    return { blocks, whole: await this.#owner.nameWhole(blocks) }
+    const held = batch.filter(({ bytes }) => !(bytes instanceof Uint8Array))
+    // What lies in the worker comes here only where it has to be compared with what the store has.
+    const here = held.length === 0 ? new Set<BlockKey>() : await this.#owner.lookUp(held.map(({ key }) => key))
+    for (const leaf of held) if (here.has(leaf.key)) leaf.bytes = await this.#bytesOf(leaf)
+    const blocks = new Map(batch.flatMap(({ key, bytes }) => (bytes instanceof Uint8Array ? [[key, bytes]] : [])))
+    return { blocks, whole: blocks.size === 0 ? new Set() : await this.#owner.nameWhole(blocks) }
   }
 
   /** Those that are not go into a pack once there are enough of them. */
   async #sort(batch: readonly Leaf[], { blocks, whole }: LookedAt): Promise<void> {
-    for (const { cid, key, bytes: before } of batch) {
-      const bytes = blocks.get(key) ?? before
-      if (whole.has(key)) this.#owner.pool.give(bytes.buffer)
+    for (const before of batch) {
+      const leaf = { ...before, bytes: blocks.get(before.key) ?? before.bytes }
+      if (whole.has(leaf.key)) this.#letGo(leaf)
       else {
-        this.#pending.push({ cid, key, bytes })
-        this.#pendingBytes += bytes.byteLength
+        this.#pending.push(leaf)
+        this.#pendingBytes += leaf.size
       }
     }
     if (!this.#isPack) return
@@ -184,7 +222,7 @@ export class PackedLeaves implements LeafSink {
     const { pool } = this.#owner
     const lanes = await this.#owner.lanes()
     if (lanes === undefined && this.#pack === undefined) {
-      for (const { cid, bytes } of leaves) await this.#owner.putRecord(cid, bytes)
+      for (const leaf of leaves) await this.#owner.putRecord(leaf.cid, await this.#bytesOf(leaf))
       return
     }
     try {
@@ -192,20 +230,19 @@ export class PackedLeaves implements LeafSink {
       for (let from = 0; from < leaves.length;) {
         const pack = (this.#pack ??= await this.#create(lanes))
         const before = pack.bytes
-        const buffers: ArrayBuffer[] = []
+        const parts: Part[] = []
         for (let leaf = leaves[from]; leaf !== undefined && !isFull(pack); leaf = leaves[++from]) {
-          const length = leaf.bytes.byteLength
-          pack.places.push({ block: leaf.key, offset: pack.bytes, length })
-          pack.bytes += length
-          buffers.push(leaf.bytes.buffer)
+          pack.places.push({ block: leaf.key, offset: pack.bytes, length: leaf.size })
+          pack.bytes += leaf.size
+          parts.push(leaf.bytes instanceof Uint8Array ? leaf.bytes.buffer : leaf.bytes.id)
         }
-        let left = joined(buffers)
+        let left = joined(parts)
         await this.#owner.withRoom(pack.bytes - before, async () => {
           const { buffers: back, refusal } = await lanes.write(pack.id, left)
           left = back
           if (refusal !== undefined) throw packError(new DOMException(refusal.message, refusal.name), 'write')
         })
-        for (const buffer of left) pool.give(buffer)
+        for (const part of left) if (typeof part !== 'number') pool.give(part)
         if (isFull(pack)) this.#seal(lanes)
         else if (pack.bytes - pack.flushedBytes >= PACK_FLUSH_BYTES) {
           pack.flushedBytes = pack.bytes
@@ -220,7 +257,7 @@ export class PackedLeaves implements LeafSink {
 
   async #create(lanes: Lanes): Promise<OpenPack> {
     const id = await this.#owner.newPack()
-    await this.#owner.withRoom(0, () => lanes.create(id))
+    await this.#owner.withRoom(0, () => lanes.create(id, this.#owner.connection))
     return { id, bytes: 0, flushedBytes: 0, places: [], flushing: Promise.resolve() }
   }
 
@@ -256,9 +293,13 @@ function isFull({ bytes, places }: OpenPack): boolean {
   return bytes >= PACK_MAX_BYTES || places.length >= PACK_MAX_BLOCKS
 }
 
+function cidOf(digest: Uint8Array): CID {
+  return CID.createV1(RAW, Digest.create(sha256.code, digest))
+}
+
 /** Small ones copied together: each buffer that goes to a worker costs time of its own. */
-export function joined(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
-  const answer: ArrayBuffer[] = []
+export function joined(parts: readonly Part[]): Part[] {
+  const answer: Part[] = []
   let small: ArrayBuffer[] = []
   let bytes = 0
   const join = (): void => {
@@ -272,14 +313,14 @@ export function joined(buffers: readonly ArrayBuffer[]): ArrayBuffer[] {
     small = []
     bytes = 0
   }
-  for (const buffer of buffers) {
-    if (buffer.byteLength >= SMALL_BUFFER_BYTES) {
+  for (const part of parts) {
+    if (typeof part === 'number' || part.byteLength >= SMALL_BUFFER_BYTES) {
       join()
-      answer.push(buffer)
+      answer.push(part)
       continue
     }
-    small.push(buffer)
-    bytes += buffer.byteLength
+    small.push(part)
+    bytes += part.byteLength
     if (bytes >= CHUNK_SIZE_BYTES) join()
   }
   join()

@@ -7,6 +7,7 @@ import type { Held } from '../catalog/locks.ts'
 import { SIZE_IN_RECORD, SIZE_UNKNOWN, type PendingOwner, type Reference, type SealedPack } from '../catalog/schema.ts'
 import { StorageError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, POOLED_CHUNKS, WRITE_BATCH_BLOCKS, WRITE_BATCH_BYTES } from '../limits.ts'
+import type { Connection } from '../packs/connection.ts'
 import type { Lanes } from '../packs/lanes.ts'
 import type { Bytes } from '../types.ts'
 import type { BlockKey, BlockSink, LeafSink } from './blocks.ts'
@@ -63,10 +64,10 @@ export class Writer implements BlockSink {
     return new Writer(store, { id, kind: 'writer', pending: 'writer', lastUsed: Date.now() }, lock, signal, pool)
   }
 
-  /** Into packs where this context has them and the file turns out large. @throws NotSupportedError */
-  async leaves(): Promise<LeafSink | undefined> {
+  /** Into packs where this context has them and the file turns out large; `connection`: leaves that lie in its worker too. @throws NotSupportedError */
+  async leaves(connection?: Connection): Promise<PackedLeaves | undefined> {
     const lanes = await this.#store.packLanes()
-    return lanes === undefined ? undefined : this.#packed(async () => lanes)
+    return lanes === undefined ? undefined : this.#packed(async () => lanes, connection)
   }
 
   /** Into packs where this context has them and there are many of them. */
@@ -76,16 +77,18 @@ export class Writer implements BlockSink {
     return this.#small
   }
 
-  #packed(lanes: () => Promise<Lanes | undefined>): PackedLeaves {
+  #packed(lanes: () => Promise<Lanes | undefined>, connection?: Connection): PackedLeaves {
     this.#pool ??= new BufferPool(CHUNK_SIZE_BYTES, POOLED_CHUNKS)
     const leaves = new PackedLeaves({
       lanes,
+      connection,
       pool: this.#pool,
       claim: (key, size) => {
         if (this.#named.has(key) || this.#batch.blocks.has(key)) return false
         this.#named.set(key, size)
         return true
       },
+      lookUp: async (keys) => (await this.#store.lookUp(keys)).here,
       nameWhole: (blocks) => this.#nameWhole(blocks),
       newPack: async () => {
         // Must be on record before the file exists: a sweep takes what no owner names.

@@ -3,9 +3,10 @@ import { BufferPool } from '../blocks/buffer-pool.ts'
 import type { Core } from '../core.ts'
 import { follow } from '../network/abort.ts'
 import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES, POOLED_CHUNKS } from '../limits.ts'
+import type { Connection } from '../packs/connection.ts'
 import { Break } from './patience.ts'
 import type { Claimed } from './record.ts'
-import type { Answer, Remote } from './remote.ts'
+import { Unsuited, type Answer, type Remote } from './remote.ts'
 import { Segment, type Leaf } from './segment.ts'
 
 const LEAVES_A_CHECKPOINT = DOWNLOAD_CHECKPOINT_BYTES / CHUNK_SIZE_BYTES
@@ -47,6 +48,8 @@ export class Ranges {
   readonly #pool = new BufferPool(CHUNK_SIZE_BYTES, POOLED_CHUNKS)
   #first: RangesInit['first']
   #connections = 0
+  /** Workers are let do what they can. */
+  #isSuited = true
 
   constructor(init: RangesInit) {
     this.#init = init
@@ -101,32 +104,76 @@ export class Ranges {
   }
 
   /** Answers false where the server wants fewer connections: others go on with what is missing. */
-  async #fetch({ from, to }: Run): Promise<boolean> {
-    const { core, remote, total, onLeaf } = this.#init
-    const { signal } = this.#over
-    const first = from === 0 ? this.#first?.answer : undefined
+  async #fetch(run: Run): Promise<boolean> {
+    const first = run.from === 0 ? this.#first?.answer : undefined
     if (first !== undefined) this.#first = undefined
+    const connection = first === undefined ? await this.#connection() : undefined
+    try {
+      return await (connection === undefined ? this.#read(run, first) : this.#keep(run, connection))
+    } catch (error) {
+      if (!(error instanceof Unsuited)) throw error
+      this.#isSuited = false
+      return await this.#read(run, undefined)
+    } finally {
+      connection?.end()
+    }
+  }
+
+  /** By a worker that writes what comes by itself; undefined where there is none. */
+  async #connection(): Promise<Connection | undefined> {
+    const lanes = this.#isSuited ? await this.#init.core.store.packLanes() : undefined
+    return lanes?.connect()
+  }
+
+  /** Through this context. */
+  #read(run: Run, first: Answer | undefined): Promise<boolean> {
+    const { remote } = this.#init
+    const { signal } = this.#over
+    return this.#fill(run, undefined, async (at, end, segment) => {
+      for await (const piece of remote.pieces(at, end, { signal, first, mayLeave: () => this.#connections > 1 })) {
+        for (let offset = 0; offset < piece.byteLength;) offset += await segment((one) => one.write(piece, offset))
+      }
+    })
+  }
+
+  /** Past this context. */
+  #keep(run: Run, connection: Connection): Promise<boolean> {
+    const { remote } = this.#init
+    const { signal } = this.#over
+    return this.#fill(run, connection, async (at, end, segment) => {
+      for await (const leaf of remote.leaves(at, end, { signal, connection, mayLeave: () => this.#connections > 1 })) {
+        await segment((one) => one.keep(leaf))
+      }
+    })
+  }
+
+  /** `read` puts what comes into one segment after the other, and hears how many bytes each took. */
+  async #fill(
+    { from, to }: Run,
+    connection: Connection | undefined,
+    read: (from: number, to: number, segment: (put: (segment: Segment) => Promise<number>) => Promise<number>) => Promise<void>,
+  ): Promise<boolean> {
+    const { core, total, onLeaf } = this.#init
     const end = Math.min(to * CHUNK_SIZE_BYTES, total)
-    const mayLeave = (): boolean => this.#connections > 1
+    const means = { pool: this.#pool, connection, onLeaf }
     let at = from * CHUNK_SIZE_BYTES
     let segment: Segment | undefined
     try {
-      for await (const piece of remote.pieces(at, end, { signal, first, mayLeave })) {
-        for (let offset = 0; offset < piece.byteLength;) {
-          if (segment === undefined) {
-            const bytes = Math.min(end - at, DOWNLOAD_CHECKPOINT_BYTES)
-            segment = await Segment.open(core, { first: at / CHUNK_SIZE_BYTES, bytes, total }, this.#pool, onLeaf)
-          }
-          const taken = await segment.write(piece, offset)
-          offset += taken
-          at += taken
-          if (!segment.isFull) continue
-          // Nothing is read meanwhile: what is not on record must be no more than this.
-          const full = segment
-          segment = undefined
-          await this.#commit(full)
-        }
-      }
+      await read(at, end, async (put) => {
+        segment ??= await Segment.open(
+          core,
+          { first: at / CHUNK_SIZE_BYTES, bytes: Math.min(end - at, DOWNLOAD_CHECKPOINT_BYTES), total },
+          means,
+        )
+        const taken = await put(segment)
+        at += taken
+        if (!segment.isFull) return taken
+        // Nothing is read meanwhile: what is not on record must be no more than this.
+        const full = segment
+        segment = undefined
+        await this.#commit(full)
+        return taken
+      })
       return true
     } catch (error) {
       const isBusy = error instanceof Break

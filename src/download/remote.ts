@@ -1,17 +1,40 @@
 // The far end of a download: its first answer, and any part of it as pieces that come on in spite of breaks.
 import type { Validator } from '../catalog/schema.ts'
-import { DownloadError } from '../errors.ts'
+import { DownloadError, StorageError } from '../errors.ts'
 import { follow } from '../network/abort.ts'
 import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES } from '../limits.ts'
+import { packError } from '../blocks/pack-errors.ts'
+import type { Connection, HeldLeaf } from '../packs/connection.ts'
 import { bodyOf, inTime } from './body.ts'
+import { heldOf } from './held.ts'
 import { isEncoded, isOf, lengthOf, rangeOf, retryAfterMs, validatorOf } from './answers.ts'
 import { Break, Patience, Restart, type Gain } from './patience.ts'
 import type { Target } from './target.ts'
 
+/** What an answer says before its body. */
+export type Head = Pick<Response, 'status' | 'headers'>
+
 /** An answer whose body is still to come, and the end of its request. */
-export interface Answer {
-  response: Response
+export interface Answer<R extends Head = Response> {
+  response: R
   stop: () => void
+}
+
+/** Asks for something, and reads what is answered: pieces of so many bytes, of which some complete a `piece`. */
+interface Way<R extends Head, P> {
+  ask: (headers: Record<string, string>, signal: AbortSignal) => Promise<R>
+  read: (response: R, range: { from: number; to: number }, signal: AbortSignal) => AsyncIterable<{ bytes: number; piece?: P }>
+}
+
+interface Going {
+  signal: AbortSignal
+  /** Whether somebody else goes on where the server wants less asked of it. */
+  mayLeave?: () => boolean
+}
+
+/** A worker can't ask what this context could: nothing came of it yet. */
+export class Unsuited extends Error {
+  override readonly name = 'Unsuited'
 }
 
 /** What the first answer tells. */
@@ -37,12 +60,16 @@ export class Remote {
   /** Asks only where the content is the same. Elsewhere it needs a preflight, and its answer is looked at instead. */
   #usesIfRange: boolean
   validator: Validator | undefined
+  /** A worker has got an answer. */
+  #isSuited = false
+  readonly #asked: Way<Response, never>['ask']
 
   constructor(target: Target, gain: Gain, validator: Validator | undefined) {
     this.#target = target
     this.#gain = gain
     this.#usesIfRange = target.isSameOrigin
     this.validator = validator
+    this.#asked = (headers, signal) => target.request(headers, signal)
   }
 
   /**
@@ -69,7 +96,7 @@ export class Remote {
   /** undefined where it must be asked as a whole. */
   async #openPart(signal: AbortSignal): Promise<Opened | undefined> {
     const asked = DOWNLOAD_CHECKPOINT_BYTES
-    const answer = await this.#ask({ range: `bytes=0-${asked - 1}` }, signal, [200, 206, 416])
+    const answer = await this.#ask({ range: `bytes=0-${asked - 1}` }, signal, [200, 206, 416], this.#asked)
     const { response, stop } = answer
     const { headers } = response
     if (response.status === 200) return this.#wholeOf(answer)
@@ -93,7 +120,7 @@ export class Remote {
 
   /** Everything, but as a part, whose length then is that of the content: a plain answer may be encoded on its way. */
   async #openRest(signal: AbortSignal): Promise<Opened | undefined> {
-    const answer = await this.#ask({ range: 'bytes=0-' }, signal, [200, 206])
+    const answer = await this.#ask({ range: 'bytes=0-' }, signal, [200, 206], this.#asked)
     const total = lengthOf(answer.response.headers)
     if (answer.response.status === 206 && total !== undefined) {
       return { ...this.#facts(answer.response), answer, to: total, total, ranges: true, says: false }
@@ -103,7 +130,7 @@ export class Remote {
   }
 
   async #openWhole(signal: AbortSignal): Promise<Opened> {
-    return this.#wholeOf(await this.#ask({}, signal, [200]))
+    return this.#wholeOf(await this.#ask({}, signal, [200], this.#asked))
   }
 
   #wholeOf(answer: Answer): Opened {
@@ -126,31 +153,64 @@ export class Remote {
 
   /**
    * The bytes from `from` to `to`, in pieces, asked for again from where they were when they break off. `first` is an answer that begins there and
-   * may be for less. `mayLeave`: whether somebody else goes on where the server wants less asked of it.
+   * may be for less.
    *
    * @throws Restart where the content changed, or parts make no sense
    * @throws Break where the server wants less asked of it, and somebody else goes on
    */
-  async *pieces(
+  pieces(from: number, to: number, options: Going & { first?: Answer | undefined }): AsyncGenerator<Uint8Array, void, undefined> {
+    const read: Way<Response, Uint8Array>['read'] = async function* (response, _, signal) {
+      for await (const piece of bodyOf(response, signal)) yield { bytes: piece.byteLength, piece }
+    }
+    const { first, ...going } = options
+    return this.#going(from, to, going, { ask: this.#asked, read }, first)
+  }
+
+  /**
+   * The same bytes as leaves, which the worker of that connection asks for and holds. `from` is where one begins.
+   *
+   * @throws as pieces(); Unsuited where the very first request fails, which this context may be allowed
+   */
+  leaves(from: number, to: number, options: Going & { connection: Connection }): AsyncGenerator<HeldLeaf, void, undefined> {
+    const { connection, ...going } = options
+    const ask = async (headers: Record<string, string>, signal: AbortSignal): Promise<Head> => {
+      const words = this.#target.words(headers)
+      if (words === undefined) throw new Unsuited('fetch is not the one of the browser')
+      const onAbort = (): void => connection.hang()
+      signal.addEventListener('abort', onAbort, { once: true })
+      const { status, headers: said } = await connection.ask(words).catch((error: unknown) => {
+        signal.throwIfAborted()
+        // The worker has ended.
+        if (error instanceof StorageError) throw packError(error, 'read')
+        throw this.#isSuited ? error : new Unsuited('a worker could not ask', { cause: error })
+      })
+      this.#isSuited = true
+      return { status, headers: new Headers(said) }
+    }
+    return this.#going(from, to, going, { ask, read: (_, range, signal) => heldOf(connection, { ...range, limit: to }, signal) })
+  }
+
+  async *#going<R extends Head, P>(
     from: number,
     to: number,
-    options: { signal: AbortSignal; first?: Answer | undefined; mayLeave?: () => boolean },
-  ): AsyncGenerator<Uint8Array, void, undefined> {
-    const { signal, mayLeave } = options
+    { signal, mayLeave }: Going,
+    { ask, read }: Way<R, P>,
+    first?: Answer<R>,
+  ): AsyncGenerator<P, void, undefined> {
     const patience = new Patience(this.#target.url, this.#gain)
-    let answer = options.first
+    let answer = first
     // WebKit drops what came before a connection broke and was not read yet, so that asking for as much again may bring nothing for ever.
     let most = Number.POSITIVE_INFINITY
     for (let at = from; at < to;) {
       const began = at
       const end = answer === undefined ? Math.min(to, at + most) : to
       try {
-        answer ??= await this.#part(at, end, signal)
-        for await (const piece of bodyOf(answer.response, signal)) {
-          if (piece.byteLength > end - at) throw new Restart('a part was longer than was asked for', { whole: true })
-          at += piece.byteLength
-          this.#gain.bytes += piece.byteLength
-          yield piece
+        answer ??= await this.#part(at, end, signal, ask)
+        for await (const { bytes, piece } of read(answer.response, { from: at, to: end }, signal)) {
+          if (bytes > end - at) throw new Restart('a part was longer than was asked for', { whole: true })
+          at += bytes
+          this.#gain.bytes += bytes
+          if (piece !== undefined) yield piece
         }
         // Read to its end even so: a connection whose answer was left unread is of no more use.
         if (at < end) throw new Break(`the answer ended after byte ${at} of ${end}`)
@@ -185,11 +245,11 @@ export class Remote {
     }
   }
 
-  async #part(from: number, to: number, signal: AbortSignal): Promise<Answer> {
+  async #part<R extends Head>(from: number, to: number, signal: AbortSignal, ask: Way<R, unknown>['ask']): Promise<Answer<R>> {
     const { validator } = this
     const condition = validator === undefined || !this.#usesIfRange ? undefined : (validator.etag ?? validator.lastModified)
     const ranged = { range: `bytes=${from}-${to - 1}`, ...(condition === undefined ? {} : { 'if-range': condition }) }
-    const answer = await this.#ask(ranged, signal, [200, 206, 412, 416]).catch((error: unknown) => {
+    const answer = await this.#ask(ranged, signal, [200, 206, 412, 416], ask).catch((error: unknown) => {
       // Redirected to another origin it may need a preflight that the server refuses.
       if (error instanceof Break && error.status === undefined) this.#usesIfRange = false
       throw error
@@ -202,7 +262,12 @@ export class Remote {
   }
 
   /** @throws DownloadError for an answer that will stay so, Break for any other that is not wanted or does not come */
-  async #ask(headers: Record<string, string>, signal: AbortSignal, wanted: readonly number[]): Promise<Answer> {
+  async #ask<R extends Head>(
+    headers: Record<string, string>,
+    signal: AbortSignal,
+    wanted: readonly number[],
+    ask: Way<R, unknown>['ask'],
+  ): Promise<Answer<R>> {
     const { url } = this.#target
     const request = new AbortController()
     const release = follow(request, [signal])
@@ -211,7 +276,7 @@ export class Remote {
       request.abort()
     }
     try {
-      const response = await inTime(this.#target.request(headers, request.signal), signal)
+      const response = await inTime(ask(headers, request.signal), signal)
       const { status } = response
       if (wanted.includes(status)) return { response, stop }
       const after = retryAfterMs(response.headers, Date.now())
@@ -220,7 +285,7 @@ export class Remote {
     } catch (error) {
       stop()
       signal.throwIfAborted()
-      if (error instanceof Break || error instanceof DownloadError) throw error
+      if (error instanceof Break || error instanceof StorageError || error instanceof Unsuited) throw error
       throw new Break('it could not be reached', {}, { cause: error })
     }
   }
@@ -240,7 +305,7 @@ export class Remote {
 
 /** Why an answer is not the part that was asked for; undefined where it is. */
 function wrongOf(
-  { status, headers }: Response,
+  { status, headers }: Head,
   from: number,
   to: number,
   validator: Validator | undefined,

@@ -1,5 +1,9 @@
 // What is to be downloaded: a URL, and how it is asked for.
 import { InvalidOptionsError, InvalidSourceError } from '../errors.ts'
+import type { RequestInWords } from '../packs/requests.ts'
+
+/** What a Request says of its referrer where that is who makes it. */
+const CLIENT = 'about:client'
 
 export interface Target {
   /** Without a fragment: what makes two calls ask for the same. */
@@ -9,6 +13,8 @@ export interface Target {
   isSameOrigin: boolean
   /** Asks for it by a GET that no cache answers or keeps: large bodies would push everything else out, and are kept here. */
   request(headers: Record<string, string>, signal: AbortSignal): Promise<Response>
+  /** The same for a worker to ask; undefined where the application put a fetch of its own in the place of this context's. */
+  words(headers: Record<string, string>): RequestInWords | undefined
   /** Whether its server answers at all, seen or not. */
   answers(signal: AbortSignal): Promise<boolean>
 }
@@ -25,10 +31,18 @@ export function targetOf(given: string | URL | Request, credentials?: RequestCre
     url: url.href,
     ...asked,
     isSameOrigin: url.origin === origin,
-    request(headers, signal) {
-      const all = new Headers(request?.headers)
-      for (const [name, value] of Object.entries(headers)) all.set(name, value)
-      return fetch(request ?? url, { ...asked, headers: all, signal, cache: 'no-store' })
+    request: (headers, signal) =>
+      fetch(request ?? url, { ...asked, headers: merged(request?.headers, headers), signal, cache: 'no-store' }),
+    words(headers) {
+      if (!/\[native code\]/.test(Function.prototype.toString.call(fetch))) return undefined
+      const { mode, redirect, referrer = CLIENT, referrerPolicy = '' } = request ?? {}
+      const init: RequestInit = { ...asked, headers: [...merged(request?.headers, headers)], cache: 'no-store', referrerPolicy }
+      if (mode !== undefined) init.mode = mode
+      if (redirect !== undefined) init.redirect = redirect
+      // A worker made of text has no URL that says who asks.
+      const from = referrer === CLIENT ? (globalThis as { location?: { href: string } }).location?.href : referrer
+      if (from === '' || from?.startsWith('http')) init.referrer = from
+      return { url: url.href, init }
     },
     async answers(signal) {
       try {
@@ -39,6 +53,12 @@ export function targetOf(given: string | URL | Request, credentials?: RequestCre
       }
     },
   }
+}
+
+function merged(before: Headers | undefined, more: Record<string, string>): Headers {
+  const headers = new Headers(before)
+  for (const [name, value] of Object.entries(more)) headers.set(name, value)
+  return headers
 }
 
 /** By its members, so that one of another realm (an iframe) counts too. */

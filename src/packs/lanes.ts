@@ -1,8 +1,9 @@
 // Workers that read, write and hash packs, and read records, beside this thread: one from the beginning, a second one once there is work for two.
 import { NotSupportedError } from '../errors.ts'
 import { CHUNK_SIZE_BYTES, PACK_FLUSH_BYTES, PACK_LANES, PACK_WORKER_TIMEOUT_MS } from '../limits.ts'
+import { Connection } from './connection.ts'
 import { InThread, workersMayHang, type WorkerLike } from './in-thread.ts'
-import type { Folder, ReadRun, Run, Service } from './service.ts'
+import type { Folder, Part, ReadRun, Run, Service } from './service.ts'
 import type { Answer, Request } from './worker.ts'
 import { WORKER_CODE } from './worker-code.ts'
 
@@ -14,7 +15,7 @@ interface Waiting {
 }
 
 /** One worker, its calls under way and the bytes that they are about. */
-class Lane {
+export class Lane {
   readonly #worker: WorkerLike
   readonly #waiting = new Map<number, Waiting>()
   #next = 0
@@ -24,6 +25,8 @@ class Lane {
   readonly ready: Promise<void>
   /** Bytes that it was asked to work on and has not answered. */
   load = 0
+  /** Downloads that it is at. */
+  connections = 0
 
   constructor(createWorker: () => WorkerLike) {
     this.#worker = createWorker()
@@ -150,15 +153,30 @@ export class Lanes {
     return new Lanes(createWorker, lane, [], false)
   }
 
-  create(pack: string): Promise<void> {
-    const lane = this.#idlest()
+  /** `connection`: whose leaves are to be written to it. */
+  create(pack: string, connection?: Connection): Promise<void> {
+    const lane = connection?.lane ?? this.#idlest()
     this.#writers.set(pack, lane)
     return lane.call('create', [this.#folder, pack])
   }
 
-  write(pack: string, buffers: ArrayBuffer[]): ReturnType<Service['write']> {
-    const bytes = buffers.reduce((sum, buffer) => sum + buffer.byteLength, 0)
-    return this.#writer(pack).call('write', [pack, buffers], { transfer: buffers, bytes })
+  write(pack: string, parts: Part[]): ReturnType<Service['write']> {
+    const transfer = parts.filter((part) => typeof part !== 'number')
+    const bytes = transfer.reduce((sum, buffer) => sum + buffer.byteLength, 0) + (parts.length - transfer.length) * CHUNK_SIZE_BYTES
+    return this.#writer(pack).call('write', [pack, parts], { transfer, bytes })
+  }
+
+  /** A download by the worker that has the fewest of them: as many workers as may be take part. */
+  async connect(): Promise<Connection> {
+    const alive = this.#lanes.filter((lane) => lane.isAlive)
+    if (alive.every((lane) => lane.connections > 0)) {
+      const fresh = this.#start()
+      await fresh?.ready.catch(() => undefined)
+      if (fresh?.isAlive === true) return new Connection(fresh)
+    }
+    const [first, ...others] = alive
+    if (first === undefined) throw new NotSupportedError('the pack workers have ended')
+    return new Connection(others.reduce((least, lane) => (lane.connections < least.connections ? lane : least), first))
   }
 
   /** Nothing else is done by that worker meanwhile: as much as it may push to the disk counts as its load. */
@@ -230,7 +248,13 @@ export class Lanes {
     const [first, ...others] = this.#lanes
     if (first === undefined) throw new NotSupportedError('the pack workers have ended')
     const lane = others.reduce((least, other) => (other.load < least.load && other.isAlive ? other : least), first)
-    if (lane.load === 0 || bytes === 0 || this.#lanes.length >= this.#most) return lane
+    if (lane.load > 0 && bytes > 0) this.#start()
+    return lane
+  }
+
+  /** Another one, where there may be more; undefined where there may not. */
+  #start(): Lane | undefined {
+    if (this.#lanes.length >= this.#most) return undefined
     try {
       const fresh = new Lane(this.#createWorker)
       this.#lanes.push(fresh)
@@ -242,10 +266,11 @@ export class Lanes {
         },
         () => undefined,
       )
+      return fresh
     } catch {
       // One worker does it as well.
+      return undefined
     }
-    return lane
   }
 }
 

@@ -1,10 +1,14 @@
-// What a dedicated worker does with packs: writes, reads and hashes, by sync access handles; and it reads and hashes records. Knows nothing of blocks,
-// and imports nothing, since its code travels as text (see worker-code.ts).
+// What a dedicated worker does with packs: writes, reads and hashes, by sync access handles; and it reads and hashes records, and downloads. Knows nothing of
+// blocks, and imports little, since its code travels as text (see worker-code.ts).
+import { createRequests, type Requests } from './requests.ts'
 
 export type Buffer = ArrayBuffer
 
 /** The folder of one storage's packs, from the root of the origin's private file system. */
 export type Folder = readonly string[]
+
+/** Bytes to write, or the id of a leaf that a download left in the worker. */
+export type Part = Buffer | number
 
 /** A contiguous part of a pack, and the lengths of the pieces in it, which are hashed one by one. */
 export interface Run {
@@ -24,12 +28,12 @@ export interface ReadRun {
  * Every method may be called at once. Rejects with the DOMException of the file system: NotFoundError for a pack that is gone,
  * QuotaExceededError where there is no room; `records` with those of IndexedDB.
  */
-export interface Service {
+export interface Service extends Requests {
   /** Tries a handle, and answers whether packs can be read while another handle has them open. */
   probe(folder: Folder, name: string): Promise<{ sharedReading: boolean }>
   create(folder: Folder, pack: string): Promise<void>
-  /** Appends all or, with a refusal, nothing. The buffers come back either way. */
-  write(pack: string, buffers: Buffer[]): Promise<{ buffers: Buffer[]; refusal?: { name: string; message: string } }>
+  /** Appends all or, with a refusal, nothing. The buffers come back either way; leaves that are held here, by their ids, are let go of once written. */
+  write(pack: string, buffers: Part[]): Promise<{ buffers: Part[]; refusal?: { name: string; message: string } }>
   /** Pushes what was written to the disk, so that sealing has little left to wait for. */
   flush(pack: string): Promise<void>
   /** Flushes and closes; answers the bytes in it. One that could not be flushed stays open, to be sealed again or dropped. */
@@ -83,6 +87,7 @@ export function createService(): Service {
   const written = new Map<string, Written>()
   const reading = new Map<string, Promise<SyncHandle>>()
   const folders = new Map<string, Promise<FileSystemDirectoryHandle>>()
+  const requests = createRequests()
   let isOver = false
   const kept = (handle: SyncHandle): SyncHandle => {
     if (!isOver) return handle
@@ -181,6 +186,7 @@ export function createService(): Service {
   }
 
   return {
+    ...requests,
     async probe(folder, name) {
       const file = await fileOf(folder, name, true)
       const parent = await folderOf(folder, true)
@@ -211,8 +217,9 @@ export function createService(): Service {
       let at = target.bytes
       try {
         for (const buffer of buffers) {
-          writeAll(target.handle, new Uint8Array(buffer), at)
-          at += buffer.byteLength
+          const bytes = typeof buffer === 'number' ? requests.bytesOf(buffer) : new Uint8Array(buffer)
+          writeAll(target.handle, bytes, at)
+          at += bytes.byteLength
         }
       } catch (error) {
         // Whoever makes room tries again behind what is whole.
@@ -221,6 +228,7 @@ export function createService(): Service {
         return { buffers, refusal: { name, message } }
       }
       target.bytes = at
+      await requests.letGo(buffers.filter((buffer) => typeof buffer === 'number'))
       return { buffers }
     },
     async flush(pack) {
@@ -282,6 +290,7 @@ export function createService(): Service {
     },
     async end() {
       isOver = true
+      requests.hangAll()
       for (const { handle } of written.values()) handle.close()
       written.clear()
       for (const opened of await Promise.allSettled([...reading.values(), ...databases.values()])) {

@@ -11,6 +11,8 @@ import { bytesOf } from './download-bytes.ts'
 export interface DownloadStats {
   /** The Range of each request, in order, '' for none; with If-Range behind it, if there was one. */
   asked: string[]
+  /** Values of the header x-from of the requests that had it. */
+  from: string[]
   /** Bytes of bodies that were sent. */
   sent: number
   /** Requests that were under way at once, at most. */
@@ -36,12 +38,12 @@ const LAST_MODIFIED = 'Wed, 01 Jan 2025 00:00:00 GMT'
  * `busy=n&status=429&retry=1`: n answers of that status, with that Retry-After. `status=…` alone: every answer.
  * `only=n`: 429 beyond so many at once. `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to
  * answer until /<id>/go is asked for. `pace=ms`: so long between pieces, so that it is read as fast as it is sent. `say={…}`: further headers, as JSON.
- * `head=405`: the status of an answer to HEAD.
+ * `head=405`: the status of an answer to HEAD. `repeat=bytes`: the content repeats after so many, a multiple of 64 KiB.
  */
 export function downloadServer(): RequestListener {
   const states = new Map<string, State>()
   const stateOf = (id: string): State => {
-    const state = states.get(id) ?? { asked: [], sent: 0, most: 0, open: 0, left: new Map(), isChanged: false }
+    const state = states.get(id) ?? { asked: [], from: [], sent: 0, most: 0, open: 0, left: new Map(), isChanged: false }
     states.set(id, state)
     return state
   }
@@ -93,6 +95,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   }
   const { range = '' } = request.headers
   const condition = request.headers['if-range']
+  const sender = request.headers['x-from']
+  if (sender !== undefined) state.from.push(String(sender))
   state.asked.push(condition === undefined ? range : `${range} if ${String(condition)}`)
   if (query.has('to')) {
     response.writeHead(302, { ...headers, location: query.get('to') ?? '' }).end()
@@ -152,7 +156,8 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
   const end = whole?.byteLength ?? to - from
   for (let at = 0; at < end && !response.destroyed;) {
     const length = Math.min(PIECE_BYTES, end - at, cut === undefined ? end : Math.max(1, cut - at))
-    const piece = whole?.subarray(at, at + length) ?? bytesOf(seed, from + at, length)
+    const place = query.has('repeat') ? (from + at) % number('repeat') : from + at
+    const piece = whole?.subarray(at, at + length) ?? bytesOf(seed, place, length)
     if (!response.write(piece)) await Promise.race([new Promise((resolve) => response.once('drain', resolve)), over])
     at += length
     state.sent += length

@@ -13,11 +13,8 @@ export interface InBrowser {
   provider: BrowserProviderOption
 }
 
-/**
- * Where the tier makes no difference: nothing there writes the leaves of a large file, or it is about servers (test/e2e/downloads.test.ts has some of them on
- * packs). They run once, on records.
- */
-export const ONCE: string[] = ['setup', 'network', 'blockstore', 'helia-view', 'record-workers', 'downloads', 'service-worker'].map(
+/** Where the tier makes no difference: nothing there writes the leaves of a large file. They run once, on records. */
+export const ONCE: string[] = ['setup', 'network', 'blockstore', 'helia-view', 'record-workers', 'service-worker'].map(
   (name) => `test/browser/${name}.test.ts`,
 )
 
