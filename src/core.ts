@@ -8,7 +8,8 @@ import { Catalog } from './catalog/catalog.ts'
 import type { Evicted, makeRoom } from './blocks/eviction.ts'
 import type { CatalogChange } from './catalog/commit.ts'
 import { result, type Database, type DatabaseLoss } from './catalog/database.ts'
-import { Locks } from './catalog/locks.ts'
+import { Locks, type Held } from './catalog/locks.ts'
+import { mayLoseLog, renewLog } from './catalog/log.ts'
 import { newOwnerId } from './catalog/owners.ts'
 import { MOVABLE } from './catalog/schema.ts'
 import { channelName, type ChannelMessage, type DownloadMessage } from './channel.ts'
@@ -61,6 +62,8 @@ export class Core {
   /** Asked instead of the database in the memory tier, where Helia's datastore is no database. */
   memoryPins: RemovalOptions['pinnedByHelia'] | undefined
   readonly #ending = new AbortController()
+  /** Says to other contexts that this one has the storage open. */
+  #held: Held | undefined
   /** Who hears what other contexts say of downloads. */
   readonly downloadListeners: Set<(message: DownloadMessage) => void> = new Set()
 
@@ -108,6 +111,7 @@ export class Core {
       const { memoryFactory } = await load('memory')
       core = await Core.#openWith(options, 'memory', memoryFactory(), events)
     }
+    if (core.medium === 'idb' && mayLoseLog()) core.#inBackground(core.#renewLog())
     // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
     await core.#recover().catch(() => undefined)
     core.#inBackground(core.sweepPacks({ measure: true }).then(() => core.#rewriteWhenIdle()))
@@ -239,6 +243,12 @@ export class Core {
   }
 
   /** Something to give up when a full disk must allow a deletion, without which (no room, read-only) things are as they are; and what makes room. */
+  async #renewLog(): Promise<void> {
+    const held = await renewLog(this.catalog, this.locks, this.#ending.signal)
+    if (this.#ending.signal.aborted) await held?.release()
+    else this.#held = held
+  }
+
   #prepareForFullDisk(): void {
     this.#inBackground(this.#keepReserve())
     // By the time that it is needed there may be no network to load it from.
@@ -408,7 +418,7 @@ export class Core {
 
   async close(reason?: Error): Promise<void> {
     this.#ending.abort(reason)
-    await Promise.all([...this.#removals, this.#moving])
+    await Promise.all([...this.#removals, this.#moving, this.#held?.release()])
     this.#channel?.close()
     this.#readers.lanes?.close(reason ?? new ClosedError('the storage was closed'))
     await this.store.packs?.close(reason ?? new ClosedError('the storage was closed'))

@@ -151,6 +151,13 @@ export const ROOM_TURNS = 100
 /** Bytes laid by in the catalog, given up so that a full disk allows a deletion. */
 export const RESERVE_BYTES: number = 256 * 1024
 
+/**
+ * Bytes written so that Chromium begins a new log: it does at 4 MiB, less on small disks. In rows of so many, since what is larger goes into files beside
+ * the log.
+ */
+export const LOG_RENEWAL_BYTES: number = 4.5 * MIB
+export const LOG_RENEWAL_ROW_BYTES = 60_000
+
 /** Blocks whose bytes are in memory at once while leaves are checked, fetched or measured. */
 export const LEAF_WINDOW_BLOCKS = 16
 

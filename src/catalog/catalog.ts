@@ -33,12 +33,18 @@ export class Catalog {
   readonly places: PlaceCache = new PlaceCache()
   /** Of this database and no later one of its name; undefined where it could not be written. */
   id: string | undefined
+  /** Who wrote last when this was opened, if anybody did since the log was renewed (see log.ts). */
+  writtenBy: string | undefined
+  /** Tells what this context writes. */
+  readonly #writer = newOwnerId()
+  #isMarked = false
 
   constructor(name: string, factory: IDBFactory, onLost: (loss: DatabaseLoss) => void) {
     const check = async (db: IDBDatabase): Promise<void> => {
       await checkReadable(db)
       const [before, id] = [this.id, await identified(db).catch(() => undefined)]
       this.id = id
+      if (id !== before) this.#isMarked = false
       if (before !== undefined && id !== undefined && id !== before) onLost('evicted')
     }
     this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, check, onLost })
@@ -46,7 +52,11 @@ export class Catalog {
 
   /** Answers false where the storage was marked destroyed: its deletion is to be finished first. @throws DatabaseError */
   async open(): Promise<boolean> {
-    const format = await this.read(['meta'], (tx) => result<Format | undefined>(tx.objectStore('meta').get('format')))
+    const [format, writtenBy] = await this.read(['meta'], (tx) => {
+      const meta = tx.objectStore('meta')
+      return Promise.all([result<Format | undefined>(meta.get('format')), result<string | undefined>(meta.get('written'))])
+    })
+    this.writtenBy = writtenBy
     return format?.destroyed !== true
   }
 
@@ -55,7 +65,12 @@ export class Catalog {
   }
 
   /** As read, but checks within the transaction that this code may write. @throws DatabaseError */
-  write<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>, durability: IDBTransactionDurability = 'strict'): Promise<T> {
+  async write<T>(
+    stores: StoreName[],
+    work: (tx: IDBTransaction) => Promise<T>,
+    durability: IDBTransactionDurability = 'strict',
+    marks: boolean = durability === 'strict' && !this.#isMarked,
+  ): Promise<T> {
     const checked = async (tx: IDBTransaction): Promise<T> => {
       const format = await result<Format | undefined>(tx.objectStore('meta').get('format'))
       if (format?.destroyed === true) {
@@ -70,9 +85,12 @@ export class Catalog {
           this.database.name,
         )
       }
+      if (marks) tx.objectStore('meta').put(this.#writer, 'written')
       return work(tx)
     }
-    return this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', checked, durability)
+    const answer = await this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', checked, durability)
+    this.#isMarked ||= marks
+    return answer
   }
 
   /** Marks the storage destroyed, the step after which nobody can use it any more. */
@@ -145,10 +163,11 @@ export class Catalog {
       return await this.write(stores, work)
     } catch (error) {
       if (!(error instanceof QuotaError)) throw error
-      return this.write(stores, (tx) => {
+      const freeing = (tx: IDBTransaction): Promise<T> => {
         tx.objectStore('meta').delete('reserve')
         return work(tx)
-      })
+      }
+      return this.write(stores, freeing, 'strict', false)
     }
   }
 

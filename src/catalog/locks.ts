@@ -55,6 +55,13 @@ export class Locks {
     return undefined
   }
 
+  /** Runs `alone` where no other context has the storage open, then answers what says that this one has. */
+  async open(alone: () => Promise<void>, signal: AbortSignal): Promise<Held | undefined> {
+    const name = `${this.#name}:open`
+    await this.#request(name, { mode: 'exclusive', ifAvailable: true }, async (lock) => lock !== null && alone())
+    return this.#hold(name, 'shared', { signal })
+  }
+
   packName(pack: string): string {
     return `${this.#name}:pack:${pack}`
   }

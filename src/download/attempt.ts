@@ -110,7 +110,7 @@ async function inParts(
   claimed: Claimed,
   parts: Pick<RangesInit, 'remote' | 'total' | 'facts' | 'first'> & { isSimple?: boolean },
 ): Promise<Outcome> {
-  const { core, signal, callers } = job
+  const { core, target, signal, callers } = job
   const leaves = claimed.resume.bytes > 0 ? await leavesOf(core, claimed.id, parts.total) : noLeaves(parts.total)
   let bytes = leaves.reduce((sum, leaf) => sum + (leaf?.size ?? 0), 0)
   job.onBytes(bytes, parts.total)
@@ -148,6 +148,7 @@ async function inParts(
         leaves.flatMap((leaf) => leaf ?? []),
         writer,
       )
+      if (size !== parts.total) throw new StorageError(`${size} of ${parts.total} bytes of ${target.url} came: this cannot be`)
       const mediaType = parts.facts.mediaType ?? claimed.resume.mediaType
       return { cid, size, mediaType, sha256 }
     })

@@ -1,13 +1,15 @@
 // A download in parts: several connections, each at a run of leaves that nobody else is at, each with a checkpoint every few leaves.
 import { BufferPool } from '../blocks/buffer-pool.ts'
 import type { Core } from '../core.ts'
-import { follow } from '../network/abort.ts'
+import { StorageError } from '../errors.ts'
+import { follow, untilAborted } from '../network/abort.ts'
 import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES, POOLED_CHUNKS } from '../limits.ts'
 import type { Connection } from '../packs/connection.ts'
 import { Break } from './patience.ts'
 import type { Claimed } from './record.ts'
 import { Unsuited, type Answer, type Remote } from './remote.ts'
 import { Segment, type Leaf } from './segment.ts'
+import { fetchIsNative } from './target.ts'
 
 const LEAVES_A_CHECKPOINT = DOWNLOAD_CHECKPOINT_BYTES / CHUNK_SIZE_BYTES
 const LEAVES_A_REQUEST = DOWNLOAD_REQUEST_BYTES / CHUNK_SIZE_BYTES
@@ -112,8 +114,12 @@ export class Ranges {
       return await (connection === undefined ? this.#read(run, first) : this.#keep(run, connection))
     } catch (error) {
       if (!(error instanceof Unsuited)) throw error
-      this.#isSuited = false
-      return await this.#read(run, undefined)
+      const { remote } = this.#init
+      const before = remote.usesIfRange
+      const isDone = await this.#read(run, undefined)
+      // Where it could ask as the worker did.
+      if (remote.usesIfRange === before) this.#isSuited = false
+      return isDone
     } finally {
       connection?.end()
     }
@@ -121,8 +127,11 @@ export class Ranges {
 
   /** By a worker that writes what comes by itself; undefined where there is none. */
   async #connection(): Promise<Connection | undefined> {
-    const lanes = this.#isSuited ? await this.#init.core.store.packLanes() : undefined
-    return lanes?.connect()
+    const { core, connections } = this.#init
+    const lanes = this.#isSuited && fetchIsNative() ? await core.store.packLanes() : undefined
+    if (lanes === undefined) return undefined
+    await untilAborted(lanes.prepare(connections), this.#over.signal)
+    return lanes.connect()
   }
 
   /** Through this context. */
@@ -168,12 +177,13 @@ export class Ranges {
         const taken = await put(segment)
         at += taken
         if (!segment.isFull) return taken
-        // Nothing is read meanwhile: what is not on record must be no more than this.
+        // Nothing is asked for meanwhile: what is not on record must be no more than this.
         const full = segment
         segment = undefined
         await this.#commit(full)
         return taken
       })
+      if (segment !== undefined || at !== end) throw new StorageError(`a run of a download ended at byte ${at} of ${end}: this cannot be`)
       return true
     } catch (error) {
       const isBusy = error instanceof Break

@@ -32,7 +32,7 @@ interface Going {
   mayLeave?: () => boolean
 }
 
-/** A worker can't ask what this context could: nothing came of it yet. */
+/** A worker can't ask what this context may: nothing came of it yet. */
 export class Unsuited extends Error {
   override readonly name = 'Unsuited'
 }
@@ -58,16 +58,16 @@ export class Remote {
   readonly #target: Target
   readonly #gain: Gain
   /** Asks only where the content is the same. Elsewhere it needs a preflight, and its answer is looked at instead. */
-  #usesIfRange: boolean
+  usesIfRange: boolean
   validator: Validator | undefined
-  /** A worker has got an answer. */
+  /** A worker has got what was wanted. */
   #isSuited = false
   readonly #asked: Way<Response, never>['ask']
 
   constructor(target: Target, gain: Gain, validator: Validator | undefined) {
     this.#target = target
     this.#gain = gain
-    this.#usesIfRange = target.isSameOrigin
+    this.usesIfRange = target.isSameOrigin
     this.validator = validator
     this.#asked = (headers, signal) => target.request(headers, signal)
   }
@@ -169,25 +169,31 @@ export class Remote {
   /**
    * The same bytes as leaves, which the worker of that connection asks for and holds. `from` is where one begins.
    *
-   * @throws as pieces(); Unsuited where the very first request fails, which this context may be allowed
+   * @throws as pieces(); Unsuited where a worker gets no right answer at all, which this context may
    */
-  leaves(from: number, to: number, options: Going & { connection: Connection }): AsyncGenerator<HeldLeaf, void, undefined> {
+  async *leaves(from: number, to: number, options: Going & { connection: Connection }): AsyncGenerator<HeldLeaf, void, undefined> {
     const { connection, ...going } = options
     const ask = async (headers: Record<string, string>, signal: AbortSignal): Promise<Head> => {
-      const words = this.#target.words(headers)
-      if (words === undefined) throw new Unsuited('fetch is not the one of the browser')
-      const onAbort = (): void => connection.hang()
-      signal.addEventListener('abort', onAbort, { once: true })
-      const { status, headers: said } = await connection.ask(words).catch((error: unknown) => {
+      signal.addEventListener('abort', () => connection.hang(), { once: true })
+      const { status, headers: said } = await connection.ask(this.#target.words(headers)).catch((error: unknown) => {
         signal.throwIfAborted()
         // The worker has ended.
         if (error instanceof StorageError) throw packError(error, 'read')
         throw this.#isSuited ? error : new Unsuited('a worker could not ask', { cause: error })
       })
-      this.#isSuited = true
       return { status, headers: new Headers(said) }
     }
-    return this.#going(from, to, going, { ask, read: (_, range, signal) => heldOf(connection, { ...range, limit: to }, signal) })
+    const read: Way<Head, HeldLeaf>['read'] = (_, range, signal) => heldOf(connection, { ...range, begin: from, limit: to }, signal)
+    try {
+      for await (const leaf of this.#going(from, to, going, { ask, read })) {
+        this.#isSuited = true
+        yield leaf
+      }
+    } catch (error) {
+      // What a service worker answers this context it may not answer that one.
+      if (this.#isSuited || !(error instanceof DownloadError || error instanceof Restart)) throw error
+      throw new Unsuited('a worker got another answer', { cause: error })
+    }
   }
 
   async *#going<R extends Head, P>(
@@ -247,11 +253,11 @@ export class Remote {
 
   async #part<R extends Head>(from: number, to: number, signal: AbortSignal, ask: Way<R, unknown>['ask']): Promise<Answer<R>> {
     const { validator } = this
-    const condition = validator === undefined || !this.#usesIfRange ? undefined : (validator.etag ?? validator.lastModified)
+    const condition = validator === undefined || !this.usesIfRange ? undefined : (validator.etag ?? validator.lastModified)
     const ranged = { range: `bytes=${from}-${to - 1}`, ...(condition === undefined ? {} : { 'if-range': condition }) }
     const answer = await this.#ask(ranged, signal, [200, 206, 412, 416], ask).catch((error: unknown) => {
       // Redirected to another origin it may need a preflight that the server refuses.
-      if (error instanceof Break && error.status === undefined) this.#usesIfRange = false
+      if (error instanceof Break && error.status === undefined) this.usesIfRange = false
       throw error
     })
     const { response, stop } = answer

@@ -2,7 +2,7 @@
 import { InvalidOptionsError, InvalidSourceError } from '../errors.ts'
 import type { RequestInWords } from '../packs/requests.ts'
 
-/** What a Request says of its referrer where that is who makes it. */
+/** What a Request says of its referrer where that is whoever makes it. */
 const CLIENT = 'about:client'
 
 export interface Target {
@@ -13,8 +13,8 @@ export interface Target {
   isSameOrigin: boolean
   /** Asks for it by a GET that no cache answers or keeps: large bodies would push everything else out, and are kept here. */
   request(headers: Record<string, string>, signal: AbortSignal): Promise<Response>
-  /** The same for a worker to ask; undefined where the application put a fetch of its own in the place of this context's. */
-  words(headers: Record<string, string>): RequestInWords | undefined
+  /** The same for a worker to ask. */
+  words(headers: Record<string, string>): RequestInWords
   /** Whether its server answers at all, seen or not. */
   answers(signal: AbortSignal): Promise<boolean>
 }
@@ -34,14 +34,11 @@ export function targetOf(given: string | URL | Request, credentials?: RequestCre
     request: (headers, signal) =>
       fetch(request ?? url, { ...asked, headers: merged(request?.headers, headers), signal, cache: 'no-store' }),
     words(headers) {
-      if (!/\[native code\]/.test(Function.prototype.toString.call(fetch))) return undefined
       const { mode, redirect, referrer = CLIENT, referrerPolicy = '' } = request ?? {}
       const init: RequestInit = { ...asked, headers: [...merged(request?.headers, headers)], cache: 'no-store', referrerPolicy }
       if (mode !== undefined) init.mode = mode
       if (redirect !== undefined) init.redirect = redirect
-      // A worker made of text has no URL that says who asks.
-      const from = referrer === CLIENT ? (globalThis as { location?: { href: string } }).location?.href : referrer
-      if (from === '' || from?.startsWith('http')) init.referrer = from
+      if (referrer !== CLIENT) init.referrer = referrer
       return { url: url.href, init }
     },
     async answers(signal) {
@@ -53,6 +50,11 @@ export function targetOf(given: string | URL | Request, credentials?: RequestCre
       }
     },
   }
+}
+
+/** Whether fetch() is the one of the browser: what an application put in its place, wrapped or bound, is what it wants to be asked by. */
+export function fetchIsNative(): boolean {
+  return /^function fetch\(\)\s*\{\s*\[native code\]\s*\}$/.test(Function.prototype.toString.call(fetch).trim())
 }
 
 function merged(before: Headers | undefined, more: Record<string, string>): Headers {

@@ -14,7 +14,6 @@ let next = 0
 export class Connection {
   readonly lane: Lane
   readonly #id = next++
-  #asked = 0
   #isOver = false
 
   constructor(lane: Lane) {
@@ -24,12 +23,12 @@ export class Connection {
 
   /** Asks, in place of what it asked before. Rejects as fetch() does, and where the worker has ended. */
   ask(request: RequestInWords): Promise<Head> {
-    return this.lane.call('ask', [this.#id, ++this.#asked, request])
+    return this.lane.call('ask', [this.#id, request])
   }
 
   /** The next so many bytes as a leaf. Several may be asked for at once, and come in that order. */
   pull(size: number, options: { last: boolean; stallMs: number }): Promise<Pulled> {
-    return this.lane.call('pull', [this.#id, this.#asked, size, options.last, options.stallMs])
+    return this.lane.call('pull', [this.#id, size, options.last, options.stallMs])
   }
 
   /** Ends what was asked for. What has come of a leaf is kept for what is asked next. */

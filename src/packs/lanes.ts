@@ -27,6 +27,7 @@ export class Lane {
   load = 0
   /** Downloads that it is at. */
   connections = 0
+  isReady = false
 
   constructor(createWorker: () => WorkerLike) {
     this.#worker = createWorker()
@@ -36,6 +37,7 @@ export class Lane {
       }, PACK_WORKER_TIMEOUT_MS)
       this.#greeted = () => {
         clearTimeout(timer)
+        this.isReady = true
         resolve()
       }
       this.#waiting.set(-1, { resolve: () => undefined, reject })
@@ -166,15 +168,15 @@ export class Lanes {
     return this.#writer(pack).call('write', [pack, parts], { transfer, bytes })
   }
 
-  /** A download by the worker that has the fewest of them: as many workers as may be take part. */
-  async connect(): Promise<Connection> {
-    const alive = this.#lanes.filter((lane) => lane.isAlive)
-    if (alive.every((lane) => lane.connections > 0)) {
-      const fresh = this.#start()
-      await fresh?.ready.catch(() => undefined)
-      if (fresh?.isAlive === true) return new Connection(fresh)
-    }
-    const [first, ...others] = alive
+  /** Resolves when as many workers as so many downloads need, and there may be, have started or failed. */
+  async prepare(connections: number): Promise<void> {
+    while (this.#lanes.length < connections && this.#start() !== undefined);
+    await Promise.allSettled(this.#lanes.map(({ ready }) => ready))
+  }
+
+  /** A download by the worker that has the fewest of them. */
+  connect(): Connection {
+    const [first, ...others] = this.#lanes.filter(({ isReady, isAlive }) => isReady && isAlive)
     if (first === undefined) throw new NotSupportedError('the pack workers have ended')
     return new Connection(others.reduce((least, lane) => (lane.connections < least.connections ? lane : least), first))
   }

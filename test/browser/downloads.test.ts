@@ -98,7 +98,7 @@ describe('storeUrl', () => {
   })
 
   it('asks for several parts at once, no more than it may', async () => {
-    const [file, single] = [remote(64 * MIB), remote(40 * MIB)]
+    const [file, single] = [remote(64 * MIB, { pace: 1 }), remote(40 * MIB)]
     const storage = localStorageOf()
     await storage.storeUrl(file.url, { maxConnections: 3 })
     await storage.storeUrl(single.url, { maxConnections: 1 })

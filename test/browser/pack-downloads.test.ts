@@ -40,15 +40,29 @@ describe('a download into packs', () => {
     expect(await countAll(name)).toEqual(NOTHING)
   })
 
-  it("goes through the application's own fetch() where there is one", async () => {
+  // Behind the break wait pulls of further leaves, of which the last one is the smallest.
+  it.each([{ cut: 40, after: MIB / 2 }, { cut: 20, after: MIB + 10 }, { cut: 6, after: 3 }, { ranges: 'short' }])(
+    'is right though answers end in the midst of leaves: %o',
+    async (how) => {
+      for (const size of [18 * MIB + 5, 17 * MIB + MIB / 2 + 1]) {
+        const storage = localStorageOf()
+        const file = remote(size, how)
+        const cid = await storage.storeUrl(file.url, { maxConnections: 1 })
+        await expectKept(storage, cid, file.bytes)
+      }
+    },
+  )
+
+  it.each(['wrapped', 'bound'])("goes through the application's own fetch() where there is one: %s", async (kind) => {
     const storage = localStorageOf()
     const file = remote(SIZE)
     const browsers = globalThis.fetch
-    vi.stubGlobal('fetch', (input: RequestInfo | URL, init?: RequestInit) => {
+    const own = (input: RequestInfo | URL, init?: RequestInit): Promise<Response> => {
       const headers = new Headers(init?.headers)
       headers.set('x-from', 'application')
       return browsers(input, { ...init, headers })
-    })
+    }
+    vi.stubGlobal('fetch', kind === 'bound' ? own.bind(globalThis) : own)
     const cid = await storage.storeUrl(file.url)
     vi.unstubAllGlobals()
     const { asked, from } = await file.stats()
@@ -65,13 +79,29 @@ describe('a download into packs', () => {
     await expectKept(storage, cid, file.bytes)
   })
 
-  it('goes through the page where workers are not let ask', async () => {
-    const createWorker = (): Worker => new Worker(new URL('./fixtures/offline-pack-worker.ts', import.meta.url), { type: 'module' })
+  const SHUT_OUT: [string, () => Worker][] = [
+    ['let ask', () => new Worker(new URL('./fixtures/offline-pack-worker.ts', import.meta.url), { type: 'module' })],
+    ['answered', () => new Worker(new URL('./fixtures/unanswered-pack-worker.ts', import.meta.url), { type: 'module' })],
+  ]
+  it.each(SHUT_OUT)('goes through the page where workers are not %s', async (_, createWorker) => {
     const storage = localStorageOf({ config: { createWorker } })
     const file = remote(SIZE)
     performance.clearResourceTimings()
     const cid = await storage.storeUrl(file.url)
     expect(askedHere(file)).toBe((await file.stats()).asked.length)
+    await expectKept(storage, cid, file.bytes)
+  })
+
+  it('does with one worker where a second one does not start', async () => {
+    let count = 0
+    const createWorker = (): Worker =>
+      count++ === 0
+        ? new Worker(new URL('./fixtures/pack-worker.ts', import.meta.url), { type: 'module' })
+        : new Worker('/no/such/script.js', { type: 'module' })
+    const storage = localStorageOf({ config: { createWorker } })
+    const file = remote(SIZE)
+    const cid = await storage.storeUrl(file.url)
+    expect(count).toBeGreaterThan(1)
     await expectKept(storage, cid, file.bytes)
   })
 
