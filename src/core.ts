@@ -62,8 +62,8 @@ export class Core {
   /** Asked instead of the database in the memory tier, where Helia's datastore is no database. */
   memoryPins: RemovalOptions['pinnedByHelia'] | undefined
   readonly #ending = new AbortController()
-  /** Says to other contexts that this one has the storage open. */
-  #held: Held | undefined
+  /** Says to other contexts that this one has the storage open, once the log of the databases is renewed. */
+  #held: Promise<Held | undefined> | undefined
   /** Who hears what other contexts say of downloads. */
   readonly downloadListeners: Set<(message: DownloadMessage) => void> = new Set()
 
@@ -111,7 +111,7 @@ export class Core {
       const { memoryFactory } = await load('memory')
       core = await Core.#openWith(options, 'memory', memoryFactory(), events)
     }
-    if (core.medium === 'idb' && mayLoseLog()) core.#inBackground(core.#renewLog())
+    if (core.medium === 'idb' && mayLoseLog()) core.#renewLog()
     // What can't be ended now (a full disk, a catalog that only newer code may write) is ended later; reading must go on.
     await core.#recover().catch(() => undefined)
     core.#inBackground(core.sweepPacks({ measure: true }).then(() => core.#rewriteWhenIdle()))
@@ -226,6 +226,11 @@ export class Core {
     return this.store.tier !== 'records' && (await this.store.packs?.lanes()) !== undefined ? 'packs' : 'records'
   }
 
+  #renewLog(): void {
+    this.catalog.marks = true
+    this.#held = renewLog(this.catalog, this.locks, this.#ending.signal).catch(() => undefined)
+  }
+
   /** Turns dead owners into removals, and carries removals out behind everybody's back where that is safe. */
   async #recover(): Promise<void> {
     if (this.canFree) {
@@ -243,12 +248,6 @@ export class Core {
   }
 
   /** Something to give up when a full disk must allow a deletion, without which (no room, read-only) things are as they are; and what makes room. */
-  async #renewLog(): Promise<void> {
-    const held = await renewLog(this.catalog, this.locks, this.#ending.signal)
-    if (this.#ending.signal.aborted) await held?.release()
-    else this.#held = held
-  }
-
   #prepareForFullDisk(): void {
     this.#inBackground(this.#keepReserve())
     // By the time that it is needed there may be no network to load it from.
@@ -418,7 +417,8 @@ export class Core {
 
   async close(reason?: Error): Promise<void> {
     this.#ending.abort(reason)
-    await Promise.all([...this.#removals, this.#moving, this.#held?.release()])
+    await Promise.all([...this.#removals, this.#moving])
+    await (await this.#held)?.release()
     this.#channel?.close()
     this.#readers.lanes?.close(reason ?? new ClosedError('the storage was closed'))
     await this.store.packs?.close(reason ?? new ClosedError('the storage was closed'))

@@ -152,8 +152,8 @@ export const ROOM_TURNS = 100
 export const RESERVE_BYTES: number = 256 * 1024
 
 /**
- * Bytes written so that Chromium begins a new log: it does at 4 MiB, less on small disks. In rows of so many, since what is larger goes into files beside
- * the log.
+ * Bytes written so that Chromium begins a new log: it does at 4 MiB, less on small disks. In rows of so many, since what is larger is compressed or goes
+ * into files beside the log.
  */
 export const LOG_RENEWAL_BYTES: number = 4.5 * MIB
 export const LOG_RENEWAL_ROW_BYTES = 60_000

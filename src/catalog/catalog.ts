@@ -35,16 +35,17 @@ export class Catalog {
   id: string | undefined
   /** Who wrote last when this was opened, if anybody did since the log was renewed (see log.ts). */
   writtenBy: string | undefined
-  /** Tells what this context writes. */
+  /** What this context writes is to be told to later ones. */
+  marks = false
   readonly #writer = newOwnerId()
-  #isMarked = false
+  #mark: Promise<void> | undefined
 
   constructor(name: string, factory: IDBFactory, onLost: (loss: DatabaseLoss) => void) {
     const check = async (db: IDBDatabase): Promise<void> => {
       await checkReadable(db)
       const [before, id] = [this.id, await identified(db).catch(() => undefined)]
       this.id = id
-      if (id !== before) this.#isMarked = false
+      if (id !== before) this.markAgain()
       if (before !== undefined && id !== undefined && id !== before) onLost('evicted')
     }
     this.database = new Database({ name, factory, upgrade: upgradeCatalog, lacks: lacksStores, check, onLost })
@@ -64,13 +65,43 @@ export class Catalog {
     return this.database.run(stores, 'readonly', work)
   }
 
+  /**
+   * Says that this context writes to one of the storage's databases, in a transaction of its own: what is cut off by a kill is what comes after it. Where it
+   * can't, the next write says so.
+   */
+  mark(): Promise<void> {
+    if (!this.marks) return Promise.resolve()
+    const put = async (): Promise<void> => {
+      try {
+        await this.#write([], async (tx) => void (await result(tx.objectStore('meta').put(this.#writer, 'written'))), 'relaxed')
+      } catch {
+        this.#mark = undefined
+      }
+    }
+    return (this.#mark ??= put())
+  }
+
+  /** What was said may have been taken for what an earlier context said. */
+  markAgain(): void {
+    this.#mark = undefined
+  }
+
   /** As read, but checks within the transaction that this code may write. @throws DatabaseError */
   async write<T>(
     stores: StoreName[],
     work: (tx: IDBTransaction) => Promise<T>,
     durability: IDBTransactionDurability = 'strict',
-    marks: boolean = durability === 'strict' && !this.#isMarked,
   ): Promise<T> {
+    await this.mark()
+    return this.#write(stores, work, durability)
+  }
+
+  /** The same for what says nothing of content. */
+  writeUnmarked<T>(work: (meta: IDBObjectStore) => Promise<T>): Promise<T> {
+    return this.#write([], (tx) => work(tx.objectStore('meta')), 'relaxed')
+  }
+
+  #write<T>(stores: StoreName[], work: (tx: IDBTransaction) => Promise<T>, durability: IDBTransactionDurability): Promise<T> {
     const checked = async (tx: IDBTransaction): Promise<T> => {
       const format = await result<Format | undefined>(tx.objectStore('meta').get('format'))
       if (format?.destroyed === true) {
@@ -85,12 +116,9 @@ export class Catalog {
           this.database.name,
         )
       }
-      if (marks) tx.objectStore('meta').put(this.#writer, 'written')
       return work(tx)
     }
-    const answer = await this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', checked, durability)
-    this.#isMarked ||= marks
-    return answer
+    return this.database.run([...new Set<StoreName>(['meta', ...stores])], 'readwrite', checked, durability)
   }
 
   /** Marks the storage destroyed, the step after which nobody can use it any more. */
@@ -102,11 +130,13 @@ export class Catalog {
     })
   }
 
-  /** Records a pending owner that has named nothing yet: whatever it makes from now on can be told to be its own. */
+  /**
+   * Records a pending owner that has named nothing yet: whatever it makes from now on can be told to be its own. Where a power cut takes the record, what
+   * it made has no owner, and goes.
+   */
   async begin(owner: PendingOwner): Promise<void> {
-    await this.write(['owners'], async (tx) => {
-      await result(tx.objectStore('owners').put(owner))
-    })
+    const work = async (tx: IDBTransaction): Promise<void> => void (await result(tx.objectStore('owners').put(owner)))
+    await this.write(['owners'], work, 'relaxed')
   }
 
   /**
@@ -163,11 +193,10 @@ export class Catalog {
       return await this.write(stores, work)
     } catch (error) {
       if (!(error instanceof QuotaError)) throw error
-      const freeing = (tx: IDBTransaction): Promise<T> => {
+      return this.write(stores, (tx) => {
         tx.objectStore('meta').delete('reserve')
         return work(tx)
-      }
-      return this.write(stores, freeing, 'strict', false)
+      })
     }
   }
 

@@ -55,11 +55,18 @@ export class Locks {
     return undefined
   }
 
-  /** Runs `alone` where no other context has the storage open, then answers what says that this one has. */
+  /** Runs `alone`, which may fail, where no other context has the storage open; then answers what says that this one has. Rejects with the signal's reason. */
   async open(alone: () => Promise<void>, signal: AbortSignal): Promise<Held | undefined> {
     const name = `${this.#name}:open`
-    await this.#request(name, { mode: 'exclusive', ifAvailable: true }, async (lock) => lock !== null && alone())
-    return this.#hold(name, 'shared', { signal })
+    let asked: Promise<Held | undefined> | undefined
+    await this.#request(name, { mode: 'exclusive', ifAvailable: true }, async (lock) => {
+      if (lock === null) return
+      await alone().catch(() => undefined)
+      // Before the other is let go of, so that nobody comes between.
+      asked = this.#hold(name, 'shared', { signal })
+      asked.catch(() => undefined)
+    })
+    return asked ?? this.#hold(name, 'shared', { signal })
   }
 
   packName(pack: string): string {

@@ -3,11 +3,10 @@
 // (https://github.com/google/leveldb/issues/1287; seen in Chromium 156). A log that was filled up gives way to a new one, and is read no more.
 import { LOG_RENEWAL_BYTES, LOG_RENEWAL_ROW_BYTES } from '../limits.ts'
 import type { Catalog } from './catalog.ts'
+import { result } from './database.ts'
 import type { Held, Locks } from './locks.ts'
-import { keyRange, result } from './database.ts'
 
-const KEY = 'filling-'
-const ROWS = 16
+const KEYS = Array.from({ length: 16 }, (_, row) => `filling-${row}`)
 
 /** What only engines have whose databases may be lost whole, as they say in this member. */
 export function mayLoseLog(): boolean {
@@ -24,31 +23,34 @@ export async function renewLog(catalog: Catalog, locks: Locks, signal: AbortSign
     if (writtenBy === undefined) return
     let isRenewed = false
     try {
-      for (let bytes = 0; bytes < LOG_RENEWAL_BYTES; bytes += ROWS * LOG_RENEWAL_ROW_BYTES) await fill(catalog)
-      isRenewed = true
+      for (let bytes = 0; bytes < LOG_RENEWAL_BYTES; bytes += KEYS.length * LOG_RENEWAL_ROW_BYTES) {
+        signal.throwIfAborted()
+        await fill(catalog)
+      }
+      // Where others can't be seen, they may rely on what was said.
+      isRenewed = locks.crossContext
     } finally {
       await empty(catalog, isRenewed ? writtenBy : undefined)
     }
   }
-  return locks.open(renew, signal)
+  const held = await locks.open(renew, signal)
+  catalog.markAgain()
+  return held
 }
 
 /** The same rows each time, so that they take little room. */
 function fill(catalog: Catalog): Promise<void> {
-  const filling = new Uint8Array(LOG_RENEWAL_ROW_BYTES)
-  const work = async (tx: IDBTransaction): Promise<void> => {
-    const meta = tx.objectStore('meta')
-    await Promise.all(Array.from({ length: ROWS }, (_, row) => result(meta.put(filling, `${KEY}${row}`))))
-  }
-  return catalog.write([], work, 'relaxed')
+  // Nothing that could be made smaller.
+  const filling = crypto.getRandomValues(new Uint8Array(LOG_RENEWAL_ROW_BYTES))
+  return catalog.writeUnmarked(async (meta) => {
+    await Promise.all(KEYS.map((key) => result(meta.put(filling, key))))
+  })
 }
 
 /** What was written by then is safe; what others have written meanwhile says so anew. */
 function empty(catalog: Catalog, writtenBy: string | undefined): Promise<void> {
-  const work = async (tx: IDBTransaction): Promise<void> => {
-    const meta = tx.objectStore('meta')
-    meta.delete(keyRange(tx, KEY, `${KEY}~`))
+  return catalog.writeUnmarked(async (meta) => {
+    for (const key of KEYS) meta.delete(key)
     if (writtenBy !== undefined && (await result<unknown>(meta.get('written'))) === writtenBy) meta.delete('written')
-  }
-  return catalog.write([], work, 'relaxed')
+  })
 }

@@ -1,5 +1,9 @@
 // What a server's answer says of a download: which part of what it is, how large the whole is, and whether it is still the same.
 import type { Validator } from '../catalog/schema.ts'
+import { Restart } from './patience.ts'
+
+/** What an answer says before its body. */
+export type Head = Pick<Response, 'status' | 'headers'>
 
 /** Milliseconds that an answer must be younger than its content, so that Last-Modified tells versions apart (RFC 9110, 8.8.2.2). */
 const STRONG_DATE_MS = 1_000
@@ -58,4 +62,26 @@ export function retryAfterMs(headers: Headers, now: number): number | undefined 
   if (/^\d{1,9}$/.test(text)) return Number(text) * 1000
   const date = Date.parse(text)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
+}
+
+/** Why an answer is not the part that was asked for; undefined where it is. */
+export function wrongOf(
+  { status, headers }: Head,
+  from: number,
+  to: number,
+  validator: Validator | undefined,
+  wasConditional: boolean,
+): Restart | undefined {
+  const isSame = validator === undefined ? undefined : isOf(headers, validator)
+  const changed = new Restart('it changed while it was downloaded', { whole: false })
+  if (isSame === false || status === 412 || status === 416) return changed
+  if (status === 200) return isSame === true ? new Restart('it answers no parts any more', { whole: true }) : changed
+  const [range, length] = [rangeOf(headers), lengthOf(headers)]
+  // A part may be shorter than was asked for, and says so.
+  const isRight =
+    range === null ? length === to - from : range?.from === from && range.to <= to && (length ?? range.to - from) === range.to - from
+  if (!isRight || isEncoded(headers)) return new Restart('it answers parts that were not asked for', { whole: true })
+  if (validator !== undefined && !wasConditional && isSame !== true)
+    return new Restart('it does not say whether it is the same', { whole: true })
+  return undefined
 }

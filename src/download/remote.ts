@@ -7,12 +7,9 @@ import { packError } from '../blocks/pack-errors.ts'
 import type { Connection, HeldLeaf } from '../packs/connection.ts'
 import { bodyOf, inTime } from './body.ts'
 import { heldOf } from './held.ts'
-import { isEncoded, isOf, lengthOf, rangeOf, retryAfterMs, validatorOf } from './answers.ts'
+import { isEncoded, lengthOf, rangeOf, retryAfterMs, validatorOf, wrongOf, type Head } from './answers.ts'
 import { Break, Patience, Restart, type Gain } from './patience.ts'
 import type { Target } from './target.ts'
-
-/** What an answer says before its body. */
-export type Head = Pick<Response, 'status' | 'headers'>
 
 /** An answer whose body is still to come, and the end of its request. */
 export interface Answer<R extends Head = Response> {
@@ -22,7 +19,7 @@ export interface Answer<R extends Head = Response> {
 
 /** Asks for something, and reads what is answered: pieces of so many bytes, of which some complete a `piece`. */
 interface Way<R extends Head, P> {
-  ask: (headers: Record<string, string>, signal: AbortSignal) => Promise<R>
+  ask: (headers: Record<string, string>, signal: AbortSignal, range: { from: number; to: number }) => Promise<R>
   read: (response: R, range: { from: number; to: number }, signal: AbortSignal) => AsyncIterable<{ bytes: number; piece?: P }>
 }
 
@@ -62,7 +59,7 @@ export class Remote {
   validator: Validator | undefined
   /** A worker has got what was wanted. */
   #isSuited = false
-  readonly #asked: Way<Response, never>['ask']
+  readonly #asked: (headers: Record<string, string>, signal: AbortSignal) => Promise<Response>
 
   constructor(target: Target, gain: Gain, validator: Validator | undefined) {
     this.#target = target
@@ -173,14 +170,16 @@ export class Remote {
    */
   async *leaves(from: number, to: number, options: Going & { connection: Connection }): AsyncGenerator<HeldLeaf, void, undefined> {
     const { connection, ...going } = options
-    const ask = async (headers: Record<string, string>, signal: AbortSignal): Promise<Head> => {
+    const ask: Way<Head, HeldLeaf>['ask'] = async (headers, signal, range) => {
       signal.addEventListener('abort', () => connection.hang(), { once: true })
-      const { status, headers: said } = await connection.ask(this.#target.words(headers)).catch((error: unknown) => {
-        signal.throwIfAborted()
-        // The worker has ended.
-        if (error instanceof StorageError) throw packError(error, 'read')
-        throw this.#isSuited ? error : new Unsuited('a worker could not ask', { cause: error })
-      })
+      const { status, headers: said } = await connection
+        .ask(this.#target.words(headers), { ...range, limit: to })
+        .catch((error: unknown) => {
+          signal.throwIfAborted()
+          // The worker has ended.
+          if (error instanceof StorageError) throw packError(error, 'read')
+          throw this.#isSuited ? error : new Unsuited('a worker could not ask', { cause: error })
+        })
       return { status, headers: new Headers(said) }
     }
     const read: Way<Head, HeldLeaf>['read'] = (_, range, signal) => heldOf(connection, { ...range, begin: from, limit: to }, signal)
@@ -255,11 +254,13 @@ export class Remote {
     const { validator } = this
     const condition = validator === undefined || !this.usesIfRange ? undefined : (validator.etag ?? validator.lastModified)
     const ranged = { range: `bytes=${from}-${to - 1}`, ...(condition === undefined ? {} : { 'if-range': condition }) }
-    const answer = await this.#ask(ranged, signal, [200, 206, 412, 416], ask).catch((error: unknown) => {
-      // Redirected to another origin it may need a preflight that the server refuses.
-      if (error instanceof Break && error.status === undefined) this.usesIfRange = false
-      throw error
-    })
+    const answer = await this.#ask(ranged, signal, [200, 206, 412, 416], (headers, within) => ask(headers, within, { from, to })).catch(
+      (error: unknown) => {
+        // Redirected to another origin it may need a preflight that the server refuses.
+        if (error instanceof Break && error.status === undefined) this.usesIfRange = false
+        throw error
+      },
+    )
     const { response, stop } = answer
     const wrong = wrongOf(response, from, to, validator, condition !== undefined)
     if (wrong === undefined) return answer
@@ -272,7 +273,7 @@ export class Remote {
     headers: Record<string, string>,
     signal: AbortSignal,
     wanted: readonly number[],
-    ask: Way<R, unknown>['ask'],
+    ask: (headers: Record<string, string>, signal: AbortSignal) => Promise<R>,
   ): Promise<Answer<R>> {
     const { url } = this.#target
     const request = new AbortController()
@@ -307,28 +308,6 @@ export class Remote {
       { cause },
     )
   }
-}
-
-/** Why an answer is not the part that was asked for; undefined where it is. */
-function wrongOf(
-  { status, headers }: Head,
-  from: number,
-  to: number,
-  validator: Validator | undefined,
-  wasConditional: boolean,
-): Restart | undefined {
-  const isSame = validator === undefined ? undefined : isOf(headers, validator)
-  const changed = new Restart('it changed while it was downloaded', { whole: false })
-  if (isSame === false || status === 412 || status === 416) return changed
-  if (status === 200) return isSame === true ? new Restart('it answers no parts any more', { whole: true }) : changed
-  const [range, length] = [rangeOf(headers), lengthOf(headers)]
-  // A part may be shorter than was asked for, and says so.
-  const isRight =
-    range === null ? length === to - from : range?.from === from && range.to <= to && (length ?? range.to - from) === range.to - from
-  if (!isRight || isEncoded(headers)) return new Restart('it answers parts that were not asked for', { whole: true })
-  if (validator !== undefined && !wasConditional && isSame !== true)
-    return new Restart('it does not say whether it is the same', { whole: true })
-  return undefined
 }
 
 function advice(status: number): string {

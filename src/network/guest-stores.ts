@@ -26,6 +26,7 @@ export class GuestDatastore extends IDBDatastore {
   }
 
   override async open(): Promise<void> {
+    await this.#store.catalog.mark()
     await super.open()
     // datastore-idb gives way to nobody: a deletion of the storage would wait for this tab to close.
     const db = this['db']

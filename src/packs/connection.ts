@@ -1,6 +1,6 @@
 // A download that a pack worker makes: what it asks for, and the leaves that come, which stay in the worker.
 import type { Lane } from './lanes.ts'
-import type { Head, Pulled, RequestInWords } from './requests.ts'
+import type { Head, Pulled, RequestInWords, Stretch } from './requests.ts'
 
 /** A leaf that lies in a worker, until it is written to a pack of that worker's, taken or let go of. */
 export interface HeldLeaf {
@@ -22,13 +22,13 @@ export class Connection {
   }
 
   /** Asks, in place of what it asked before. Rejects as fetch() does, and where the worker has ended. */
-  ask(request: RequestInWords): Promise<Head> {
-    return this.lane.call('ask', [this.#id, request])
+  ask(request: RequestInWords, stretch: Stretch): Promise<Head> {
+    return this.lane.call('ask', [this.#id, request, stretch])
   }
 
-  /** The next so many bytes as a leaf. Several may be asked for at once, and come in that order. */
-  pull(size: number, options: { last: boolean; stallMs: number }): Promise<Pulled> {
-    return this.lane.call('pull', [this.#id, size, options.last, options.stallMs])
+  /** The next leaves, so many at most. It may be called while others are waited for, and comes after them. */
+  pull(most: number, stallMs: number): Promise<Pulled> {
+    return this.lane.call('pull', [this.#id, most, stallMs])
   }
 
   /** Ends what was asked for. What has come of a leaf is kept for what is asked next. */

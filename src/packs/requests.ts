@@ -8,18 +8,25 @@ export interface RequestInWords {
   init: RequestInit
 }
 
+/** Which bytes of a file an answer should have, and where the last leaf of all ends that are asked for. Leaves begin at multiples of LEAF_BYTES. */
+export interface Stretch {
+  from: number
+  to: number
+  limit: number
+}
+
 /** What an answer says before its body. */
 export interface Head {
   status: number
   headers: [name: string, value: string][]
 }
 
-/** What one pull brought: a leaf, or why there is none. */
+/** What one pull brought: leaves, one or more unless the answer ended. */
 export interface Pulled {
   /** Bytes that came, also where they make no leaf yet: they are kept for the next answer. */
   bytes: number
-  leaf?: { id: number; digest: Buffer }
-  /** The answer ended before the leaf did, in that way, and brings no more; `longer`: it should have ended, and did not. */
+  leaves: { id: number; digest: Buffer }[]
+  /** The answer brings no more; `longer`: it should have ended, and did not. */
   end?: 'over' | 'broken' | 'stalled' | 'longer'
   message?: string
 }
@@ -33,7 +40,9 @@ interface Reader {
 }
 
 /** One request and its answer. */
-interface Asked {
+interface Asked extends Stretch {
+  /** How far it was read. */
+  at: number
   request: AbortController
   reader: Reader | undefined
   /** Read and not in a leaf yet. */
@@ -52,16 +61,18 @@ interface Connection {
   held: Set<number>
 }
 
-const READ_BYTES = 1 << 20
+const LEAF_BYTES = 1 << 20
+/** Milliseconds after which a pull answers with what leaves it has: of a slow answer whoever waits hears leaf by leaf. */
+const PULL_MS = 50
 const POOLED = 16
 const NOTHING = new Uint8Array(0)
 
 /** Every method may be called at once. */
 export interface Requests {
   /** Asks, in place of what that connection asked before. Rejects as fetch() does. */
-  ask(connection: number, request: RequestInWords): Promise<Head>
-  /** The next so many bytes of the answer. `last`: it should end behind them, and is read to its end. */
-  pull(connection: number, size: number, last: boolean, stallMs: number): Promise<Pulled>
+  ask(connection: number, request: RequestInWords, stretch: Stretch): Promise<Head>
+  /** The next leaves of the answer, so many at most. Behind the last one it is read to its end. */
+  pull(connection: number, most: number, stallMs: number): Promise<Pulled>
   /** Ends the request. What has come of a leaf is kept for the next one. */
   hang(connection: number): Promise<void>
   /** Gives a leaf away. */
@@ -100,7 +111,7 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
   const letGo = (ids: Iterable<number>): void => {
     for (const id of ids) {
       const bytes = drop(id)
-      if (bytes?.byteLength === READ_BYTES && free.length < POOLED) free.push(bytes)
+      if (bytes?.byteLength === LEAF_BYTES && free.length < POOLED) free.push(bytes)
     }
   }
   const hangUp = (asked: Asked | undefined): void => {
@@ -119,7 +130,7 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
       const plain = body.getReader()
       return { read: async () => (await plain.read()).value, cancel: () => plain.cancel() }
     }
-    let buffer = new ArrayBuffer(READ_BYTES)
+    let buffer = new ArrayBuffer(LEAF_BYTES)
     return {
       async read() {
         const { done, value } = await reader.read(new Uint8Array(buffer))
@@ -153,15 +164,11 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
     }
   }
   const isPiece = (answer: Bytes | End): answer is Bytes => answer instanceof Uint8Array
-  const fill = async (
-    connection: Connection,
-    asked: Asked,
-    { size, last, stallMs }: { size: number; last: boolean; stallMs: number },
-  ): Promise<Omit<Pulled, 'leaf'> & { filled?: Bytes }> => {
-    // What was pulled behind the end must not touch what is left of a leaf.
-    if (asked.isOver) return { bytes: 0, end: 'broken', message: 'the request is over' }
+  /** A leaf, or what came of it and why it was no more. */
+  const fill = async (connection: Connection, asked: Asked, stallMs: number): Promise<{ bytes: number; leaf?: Bytes } & End> => {
     let bytes = 0
-    const leaf = (connection.leaf ??= (size === READ_BYTES ? free.pop() : undefined) ?? new Uint8Array(size))
+    const size = Math.min(LEAF_BYTES, asked.limit - Math.floor(asked.at / LEAF_BYTES) * LEAF_BYTES)
+    const leaf = (connection.leaf ??= (size === LEAF_BYTES ? free.pop() : undefined) ?? new Uint8Array(size))
     while (connection.filled < size) {
       const piece = await pieceOf(asked, stallMs)
       if (!isPiece(piece)) {
@@ -172,41 +179,73 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
       leaf.set(taken, connection.filled)
       connection.filled += taken.byteLength
       asked.rest = piece.subarray(taken.byteLength)
+      asked.at += taken.byteLength
       bytes += taken.byteLength
     }
     connection.leaf = undefined
     connection.filled = 0
-    if (!last) return { bytes, filled: leaf }
+    return { bytes, leaf }
+  }
+  const fillAll = async (
+    connection: Connection,
+    asked: Asked,
+    most: number,
+    stallMs: number,
+  ): Promise<{ bytes: number; filled: Bytes[] } & End> => {
+    const filled: Bytes[] = []
+    // What was pulled behind the end must not touch what is left of a leaf.
+    if (asked.isOver) return { bytes: 0, filled, end: 'broken', message: 'the request is over' }
+    const began = performance.now()
+    let sum = 0
+    while (filled.length < most && asked.at < asked.to && (filled.length === 0 || performance.now() - began < PULL_MS)) {
+      const { bytes, leaf, ...end } = await fill(connection, asked, stallMs)
+      sum += bytes
+      if (leaf === undefined) return { bytes: sum, filled, ...end }
+      filled.push(leaf)
+    }
+    if (asked.at < asked.to) return { bytes: sum, filled }
     // A connection whose answer was left unread is of no more use; one that breaks here has given all that was wanted.
     const isLonger = isPiece(await pieceOf(asked, stallMs))
     hangUp(asked)
-    return isLonger ? { bytes, end: 'longer' } : { bytes, filled: leaf }
+    return { bytes: sum, filled, end: isLonger ? 'longer' : 'over' }
   }
 
   return {
-    async ask(id, { url, init }) {
+    async ask(id, { url, init }, stretch) {
       const connection = connectionOf(id)
       hangUp(connection.asked)
-      const asked: Asked = { request: new AbortController(), reader: undefined, rest: NOTHING, isOver: false }
+      // Else bytes would come to lie where they don't belong.
+      if (connection.filled !== stretch.from % LEAF_BYTES)
+        throw new DOMException('the answer would not go on where the leaf ends', 'DataError')
+      const asked: Asked = {
+        ...stretch,
+        at: stretch.from,
+        request: new AbortController(),
+        reader: undefined,
+        rest: NOTHING,
+        isOver: false,
+      }
       connection.asked = asked
       const { status, headers, body } = await fetch(url, { ...init, signal: asked.request.signal })
       asked.reader = readerOf(body)
       return { status, headers: [...headers] }
     },
-    async pull(id, size, last, stallMs) {
+    async pull(id, most, stallMs) {
       const connection = connections.get(id)
       const asked = connection?.asked
-      if (connection === undefined || asked === undefined) return { bytes: 0, end: 'broken', message: 'nothing was asked' }
-      const filling = connection.before.then(() => fill(connection, asked, { size, last, stallMs }))
+      if (connection === undefined || asked === undefined) return { bytes: 0, leaves: [], end: 'broken', message: 'nothing was asked' }
+      const filling = connection.before.then(() => fillAll(connection, asked, most, stallMs))
       connection.before = filling
       const { filled, ...pulled } = await filling
-      if (filled === undefined) return pulled
-      if (connections.get(id) !== connection) return { ...pulled, end: 'broken', message: 'the connection was ended' }
-      const leaf = next++
-      leaves.set(leaf, { connection, bytes: filled })
-      connection.held.add(leaf)
+      if (connections.get(id) !== connection) return { bytes: pulled.bytes, leaves: [], end: 'broken', message: 'the connection was ended' }
+      const hold = async (bytes: Bytes): Promise<Pulled['leaves'][number]> => {
+        const leaf = next++
+        leaves.set(leaf, { connection, bytes })
+        connection.held.add(leaf)
+        return { id: leaf, digest: await crypto.subtle.digest('SHA-256', bytes) }
+      }
       // The next ones are read meanwhile.
-      return { ...pulled, leaf: { id: leaf, digest: await crypto.subtle.digest('SHA-256', filled) } }
+      return { ...pulled, leaves: await Promise.all(filled.map(hold)) }
     },
     async hang(id) {
       hangUp(connections.get(id)?.asked)

@@ -100,16 +100,20 @@ it.each(['records', 'packs'] as const)('on %s', { timeout: 240_000 }, async (tie
     browser = await startKillable(profile, app.url)
     expect(await open(browser.page, tier)).toEqual(['large whole', 'small whole'])
     await browser.kill()
-    for (const more of ['third', 'fourth']) {
+    // The first thing that is written after that may be what is cut off: something of another database, or of the storage itself.
+    for (const more of ['third', 'fourth', 'fifth']) {
       browser = await startKillable(profile, app.url)
       expect(await open(browser.page, tier)).toContain('large whole')
       await store(browser.page, more, 1000)
-      await writeLast(browser.page)
+      if (more === 'third') await writeLast(browser.page)
       await browser.kill()
       await cut(profile)
     }
-    browser = await startKillable(profile, app.url)
-    expect(await open(browser.page, tier)).toEqual(['fourth whole', 'large whole', 'small whole', 'third whole'])
+    for (let start = 0; start < 2; start++) {
+      browser = await startKillable(profile, app.url)
+      expect(await open(browser.page, tier)).toEqual(expect.arrayContaining(['large whole', 'small whole', 'third whole']))
+      if (start === 0) await browser.kill()
+    }
     const { damaged } = await browser.page.evaluate(() => (globalThis as unknown as Tab).storage.verify())
     expect(damaged).toEqual([])
   } finally {
