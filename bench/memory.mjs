@@ -1,4 +1,4 @@
-// Peak memory of storing and of reading back: of the whole browser by the system, and of its scripts by the browser.
+// Peak memory of storing, of reading back and of downloading: of the whole browser by the system, and of its scripts by the browser.
 import { setTimeout as pause } from 'node:timers/promises'
 import { BrowserProcesses, SAMPLE_INTERVAL_MS } from './processes.mjs'
 
@@ -11,10 +11,10 @@ const IDLE_SAMPLES = 10
  * buffer is in it.
  *
  * @param {import('./browser.mjs').Tab} tab
- * @param {{ opens: string, bytes: number, source: 'buffer' | 'stream', seed: number }} work
+ * @param {{ opens: string, bytes: number, source: 'buffer' | 'stream', seed: number, url?: string | undefined }} work `url` of what is downloaded, if anything
  * @returns {Promise<Peak[]>}
  */
-export async function peaksOf(tab, { opens, bytes, source, seed }) {
+export async function peaksOf(tab, { opens, bytes, source, seed, url }) {
   const processes = new BrowserProcesses(tab.profile)
   const { heapBytes } = tab
   await tab.run(`open('${opens}')`)
@@ -43,12 +43,17 @@ export async function peaksOf(tab, { opens, bytes, source, seed }) {
   await tab.run('forget()')
   await tab.collect()
   const retrieved = await during(isStream ? 'readStream()' : 'retrieve()', 0)
-  return [
+  const peaks = [
     { measure: 'peak of store', value: stored.processes },
     { measure: 'peak of retrieve', value: retrieved.processes },
     { measure: 'heap of store', value: stored.heap },
     { measure: 'heap of retrieve', value: retrieved.heap },
   ]
+  if (url === undefined) return peaks
+  await tab.run('forget()')
+  await tab.collect()
+  const downloaded = await during(`download('${url}')`, 0)
+  return [...peaks, { measure: 'peak of download', value: downloaded.processes }, { measure: 'heap of download', value: downloaded.heap }]
 }
 
 /**

@@ -166,7 +166,9 @@ const IN_ONE_TAB = {
   },
 
   async memory(tab, { opens, bytes, source }, { seed }, { samples }) {
-    const peaks = await peaksOf(tab, { opens, bytes, source, seed })
+    const isDownloaded = opens.startsWith('ours') && source === 'stream'
+    const url = isDownloaded ? `/files/${bytes}/${seed}-memory` : undefined
+    const peaks = await peaksOf(tab, { opens, bytes, source, seed, url })
     for (const { measure, value } of peaks) samples.push({ measure, value: value / MIB, unit: 'MiB' })
   },
 }
