@@ -1,5 +1,6 @@
 // The body of an answer as it comes, in bounded time.
-import { CHUNK_SIZE_BYTES, DOWNLOAD_STALL_MS } from '../limits.ts'
+import { DOWNLOAD_STALL_MS } from '../limits.ts'
+import { readerOf } from '../packs/body-reader.ts'
 import { Break } from './patience.ts'
 
 /** Pieces of a body, each of use until the next one is asked for. @throws Break where it ends early or stalls */
@@ -18,32 +19,6 @@ export async function* bodyOf({ body }: Response, signal: AbortSignal): AsyncGen
   } finally {
     // What fails here has failed before.
     reader.cancel().catch(() => undefined)
-  }
-}
-
-interface PieceReader {
-  read: () => Promise<Uint8Array | undefined>
-  cancel: () => Promise<void>
-}
-
-/** Into the same buffer each time, where the engine has bodies of bytes: a fresh one a piece costs more than copying out of it. */
-function readerOf(body: ReadableStream<Uint8Array<ArrayBuffer>>): PieceReader {
-  let reader: ReadableStreamBYOBReader
-  try {
-    reader = body.getReader({ mode: 'byob' })
-  } catch {
-    const plain = body.getReader()
-    return { read: async () => (await plain.read()).value, cancel: () => plain.cancel() }
-  }
-  let buffer = new ArrayBuffer(CHUNK_SIZE_BYTES)
-  return {
-    async read() {
-      const { done, value } = await reader.read(new Uint8Array(buffer))
-      if (done || value === undefined) return undefined
-      buffer = value.buffer
-      return value
-    },
-    cancel: () => reader.cancel(),
   }
 }
 

@@ -27,7 +27,7 @@ export class Lane {
   load = 0
   /** Downloads that it is at. */
   connections = 0
-  isReady = false
+  #isReady = false
 
   constructor(createWorker: () => WorkerLike) {
     this.#worker = createWorker()
@@ -37,7 +37,7 @@ export class Lane {
       }, PACK_WORKER_TIMEOUT_MS)
       this.#greeted = () => {
         clearTimeout(timer)
-        this.isReady = true
+        this.#isReady = true
         resolve()
       }
       this.#waiting.set(-1, { resolve: () => undefined, reject })
@@ -90,6 +90,11 @@ export class Lane {
 
   get isAlive(): boolean {
     return this.#ended === undefined
+  }
+
+  /** It has started, and not ended. */
+  get isAvailable(): boolean {
+    return this.#isReady && this.isAlive
   }
 
   #hear(answer: Answer): void {
@@ -176,7 +181,7 @@ export class Lanes {
 
   /** A download by the worker that has the fewest of them. */
   connect(): Connection {
-    const [first, ...others] = this.#lanes.filter(({ isReady, isAlive }) => isReady && isAlive)
+    const [first, ...others] = this.#lanes.filter(({ isAvailable }) => isAvailable)
     if (first === undefined) throw new NotSupportedError('the pack workers have ended')
     return new Connection(others.reduce((least, lane) => (lane.connections < least.connections ? lane : least), first))
   }
@@ -249,7 +254,8 @@ export class Lanes {
   #idlest(bytes = 0): Lane {
     const [first, ...others] = this.#lanes
     if (first === undefined) throw new NotSupportedError('the pack workers have ended')
-    const lane = others.reduce((least, other) => (other.load < least.load && other.isAlive ? other : least), first)
+    // Until one has started the others go on; one that fails is left out.
+    const lane = others.reduce((least, other) => (other.load < least.load && other.isAvailable ? other : least), first)
     if (lane.load > 0 && bytes > 0) this.#start()
     return lane
   }
@@ -260,14 +266,6 @@ export class Lanes {
     try {
       const fresh = new Lane(this.#createWorker)
       this.#lanes.push(fresh)
-      // Until it has started the others go on; one that fails is left out.
-      fresh.load = Number.POSITIVE_INFINITY
-      fresh.ready.then(
-        () => {
-          fresh.load = 0
-        },
-        () => undefined,
-      )
       return fresh
     } catch {
       // One worker does it as well.

@@ -1,5 +1,8 @@
 // Requests that a pack worker makes by itself: what comes is gathered into leaves, hashed and held here until it is told which of them to write, so that no
 // byte enters the thread that asked.
+import { BufferPool } from '../blocks/buffer-pool.ts'
+import { CHUNK_SIZE_BYTES, POOLED_CHUNKS } from '../limits.ts'
+import { readerOf, type BodyReader } from './body-reader.ts'
 import type { Buffer } from './service.ts'
 
 /** A request as it can be sent to a worker. */
@@ -8,7 +11,7 @@ export interface RequestInWords {
   init: RequestInit
 }
 
-/** Which bytes of a file an answer should have, and where the last leaf of all ends that are asked for. Leaves begin at multiples of LEAF_BYTES. */
+/** Which bytes of a file an answer should have, and where the last leaf of all ends that are asked for. Leaves begin at multiples of CHUNK_SIZE_BYTES. */
 export interface Stretch {
   from: number
   to: number
@@ -34,17 +37,12 @@ export interface Pulled {
 type Bytes = Uint8Array<ArrayBuffer>
 type End = Pick<Pulled, 'end' | 'message'>
 
-interface Reader {
-  read: () => Promise<Bytes | undefined>
-  cancel: () => Promise<void>
-}
-
 /** One request and its answer. */
 interface Asked extends Stretch {
   /** How far it was read. */
   at: number
   request: AbortController
-  reader: Reader | undefined
+  reader: BodyReader | undefined
   /** Read and not in a leaf yet. */
   rest: Bytes
   isOver: boolean
@@ -61,11 +59,10 @@ interface Connection {
   held: Set<number>
 }
 
-const LEAF_BYTES = 1 << 20
 /** Milliseconds after which a pull answers with what leaves it has: of a slow answer whoever waits hears leaf by leaf. */
 const PULL_MS = 50
-const POOLED = 16
 const NOTHING = new Uint8Array(0)
+const EMPTY: BodyReader = { read: async () => undefined, cancel: async () => undefined }
 
 /** Every method may be called at once. */
 export interface Requests {
@@ -87,7 +84,7 @@ export interface Requests {
 export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; hangAll(): void } {
   const connections = new Map<number, Connection>()
   const leaves = new Map<number, { connection: Connection; bytes: Bytes }>()
-  const free: Bytes[] = []
+  const pool = new BufferPool(CHUNK_SIZE_BYTES, POOLED_CHUNKS)
   let next = 0
 
   const connectionOf = (id: number): Connection => {
@@ -111,7 +108,7 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
   const letGo = (ids: Iterable<number>): void => {
     for (const id of ids) {
       const bytes = drop(id)
-      if (bytes?.byteLength === LEAF_BYTES && free.length < POOLED) free.push(bytes)
+      if (bytes !== undefined) pool.give(bytes.buffer)
     }
   }
   const hangUp = (asked: Asked | undefined): void => {
@@ -119,27 +116,6 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
     asked.isOver = true
     asked.reader?.cancel().catch(() => undefined)
     asked.request.abort()
-  }
-  /** Into the same buffer each time, where the engine has bodies of bytes. */
-  const readerOf = (body: ReadableStream<Bytes> | null): Reader => {
-    if (body === null) return { read: async () => undefined, cancel: async () => undefined }
-    let reader: ReadableStreamBYOBReader
-    try {
-      reader = body.getReader({ mode: 'byob' })
-    } catch {
-      const plain = body.getReader()
-      return { read: async () => (await plain.read()).value, cancel: () => plain.cancel() }
-    }
-    let buffer = new ArrayBuffer(LEAF_BYTES)
-    return {
-      async read() {
-        const { done, value } = await reader.read(new Uint8Array(buffer))
-        if (done || value === undefined) return undefined
-        buffer = value.buffer
-        return value
-      },
-      cancel: () => reader.cancel(),
-    }
   }
   const inTime = <T>(work: Promise<T>, milliseconds: number): Promise<T | 'stalled'> =>
     new Promise((resolve, reject) => {
@@ -167,8 +143,8 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
   /** A leaf, or what came of it and why it was no more. */
   const fill = async (connection: Connection, asked: Asked, stallMs: number): Promise<{ bytes: number; leaf?: Bytes } & End> => {
     let bytes = 0
-    const size = Math.min(LEAF_BYTES, asked.limit - Math.floor(asked.at / LEAF_BYTES) * LEAF_BYTES)
-    const leaf = (connection.leaf ??= (size === LEAF_BYTES ? free.pop() : undefined) ?? new Uint8Array(size))
+    const size = Math.min(CHUNK_SIZE_BYTES, asked.limit - Math.floor(asked.at / CHUNK_SIZE_BYTES) * CHUNK_SIZE_BYTES)
+    const leaf = (connection.leaf ??= size === CHUNK_SIZE_BYTES ? pool.take() : new Uint8Array(size))
     while (connection.filled < size) {
       const piece = await pieceOf(asked, stallMs)
       if (!isPiece(piece)) {
@@ -215,7 +191,7 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
       const connection = connectionOf(id)
       hangUp(connection.asked)
       // Else bytes would come to lie where they don't belong.
-      if (connection.filled !== stretch.from % LEAF_BYTES)
+      if (connection.filled !== stretch.from % CHUNK_SIZE_BYTES)
         throw new DOMException('the answer would not go on where the leaf ends', 'DataError')
       const asked: Asked = {
         ...stretch,
@@ -227,7 +203,7 @@ export function createRequests(): Requests & { bytesOf(leaf: number): Bytes; han
       }
       connection.asked = asked
       const { status, headers, body } = await fetch(url, { ...init, signal: asked.request.signal })
-      asked.reader = readerOf(body)
+      asked.reader = body === null ? EMPTY : readerOf(body)
       return { status, headers: [...headers] }
     },
     async pull(id, most, stallMs) {
