@@ -1,5 +1,5 @@
-// `npm test`: lint, format, types, then the tests: those of the storage twice, on records (`browser`) and on packs (`packs`). The last line says how
-// many passed and failed.
+// `npm test`: lint, format, types, then the tests: those of the storage twice, on records (`browser`) and on packs (`packs`). It ends by naming what
+// failed, since a long run is often seen by its end alone; the last line says how many passed and failed.
 //
 //   npm test -- --only unit                   one step, or several: --only types,unit
 //   npm test -- --only browser,packs damage   the rest is given to vitest as filters on file names
@@ -7,7 +7,7 @@
 //   npm run test:faults                       the faults alone, with many more kills (--kills) and a longer hammering (--hammer, in seconds)
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
 import { findChromium } from './chromium.mjs'
 import { testConformance } from './conformance.mjs'
@@ -15,6 +15,9 @@ import { runTool } from './tool.mjs'
 
 /** @typedef {{ passed: number, failed: number, skipped: number }} Count */
 
+/** How much of a failure is said once more at the end. */
+const FAILURE_LINES = 8
+const FAILURE_COLUMNS = 300
 const NOTHING = { passed: 0, failed: 0, skipped: 0 }
 
 const { values, positionals } = parseArgs({
@@ -83,6 +86,7 @@ async function tests(project) {
   if (written === undefined) return { ...NOTHING, failed: 1 }
   const counted = JSON.parse(written)
   const failed = counted.numFailedTests
+  failures.push(...failuresOf(counted, project))
   return {
     passed: counted.numPassedTests,
     failed: failed === 0 && !ended ? 1 : failed,
@@ -90,10 +94,40 @@ async function tests(project) {
   }
 }
 
+/**
+ * What failed of a report of vitest, each with the beginning of what it said.
+ *
+ * @param {{ testResults: { name: string, status: string, message: string, assertionResults: { status: string, fullName: string, failureMessages: string[] }[] }[] }} report
+ * @param {string} project
+ * @returns {string[]}
+ */
+function failuresOf({ testResults }, project) {
+  return testResults.flatMap((file) => {
+    const where = `${project} ${relative(process.cwd(), file.name)}`
+    const failed = file.assertionResults.filter((test) => test.status === 'failed')
+    // A file that does not load, or whose hooks fail, has no failed test.
+    if (failed.length === 0) return file.status === 'failed' ? [`${where}\n${beginning(file.message)}`] : []
+    return failed.map((test) => `${where} > ${test.fullName}\n${beginning(test.failureMessages.join('\n'))}`)
+  })
+}
+
+/**
+ * @param {string} text
+ * @returns {string}
+ */
+function beginning(text) {
+  // Where it went through other people's code says nothing of ours.
+  const told = text.split('\n').filter((line) => !line.includes('node_modules'))
+  const lines = told.slice(0, FAILURE_LINES)
+  return lines.map((line) => `    ${line.slice(0, FAILURE_COLUMNS)}`).join('\n')
+}
+
 const wanted = values.only?.flatMap((names) => names.split(',')) ?? Object.keys(STEPS)
 const total = { ...NOTHING }
 /** @type {string[]} */
 const failedSteps = []
+/** @type {string[]} */
+const failures = []
 try {
   for (const name of wanted) {
     const step = STEPS[name]
@@ -112,6 +146,7 @@ try {
   await rm(reports, { recursive: true, force: true })
 }
 console.log('')
+for (const failure of failures) console.log(`FAILED ${failure}\n`)
 if (total.skipped > 0) console.log(`${total.skipped} skipped`)
 if (failedSteps.length > 0) console.log(`failed: ${failedSteps.join(', ')}`)
 console.log(`${total.passed} passed, ${total.failed} failed`)
