@@ -180,9 +180,13 @@ export const SESSION_EXPIRY_MS: number = 24 * 60 * 60 * 1000
  */
 export const DOWNLOAD_CHECKPOINT_BYTES: number = 16 * MIB
 
-/** Requests of one download under way at once, unless the caller says how many, and at most: browsers make six to a host. */
+/** Requests of one download under way at once at most, unless the caller says how many, and at most then: browsers make six to a host. */
 export const DOWNLOAD_CONNECTIONS = 4
 export const MAX_DOWNLOAD_CONNECTIONS = 16
+
+/** What a download must wait to bring in a second for more connections to be of no use; and milliseconds after which that is known, and looked at again. */
+export const DOWNLOAD_ENOUGH_BYTES_PER_SECOND: number = 96 * MIB
+export const DOWNLOAD_PACE_MS = 100
 
 /** Bytes asked for by one request at most, so that no connection is left with much while others have nothing to do. */
 export const DOWNLOAD_REQUEST_BYTES: number = 128 * MIB

@@ -3,8 +3,9 @@ import { BufferPool } from '../blocks/buffer-pool.ts'
 import type { Core } from '../core.ts'
 import { StorageError } from '../errors.ts'
 import { follow, untilAborted } from '../network/abort.ts'
-import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_REQUEST_BYTES, POOLED_CHUNKS } from '../limits.ts'
+import { CHUNK_SIZE_BYTES, DOWNLOAD_CHECKPOINT_BYTES, DOWNLOAD_PACE_MS, DOWNLOAD_REQUEST_BYTES, POOLED_CHUNKS } from '../limits.ts'
 import type { Connection } from '../packs/connection.ts'
+import { Pace } from './pace.ts'
 import { Break } from './patience.ts'
 import type { Claimed } from './record.ts'
 import { Unsuited, type Answer, type Remote } from './remote.ts'
@@ -21,6 +22,7 @@ export interface RangesInit {
   total: number
   /** Those that are here; it completes them. */
   leaves: (Leaf | undefined)[]
+  /** At most: more than one only where they bring more. */
   connections: number
   /** One request at a time, for all that is missing behind it. */
   isSimple: boolean
@@ -48,8 +50,14 @@ export class Ranges {
   readonly #over = new AbortController()
   /** Of all segments one after the other. */
   readonly #pool = new BufferPool(CHUNK_SIZE_BYTES, POOLED_CHUNKS)
+  readonly #pace = new Pace()
+  /** All that were ever made: none of them rejects. */
+  readonly #made: Promise<void>[] = []
   #first: RangesInit['first']
   #connections = 0
+  /** There may be so many: fewer where the server refused one. */
+  #most: number
+  #hasFailed = false
   /** Workers are let do what they can. */
   #isSuited = true
 
@@ -57,6 +65,7 @@ export class Ranges {
     this.#init = init
     this.#taken = init.leaves.map((leaf) => leaf !== undefined)
     this.#first = init.first
+    this.#most = init.isSimple ? 1 : init.connections
   }
 
   /**
@@ -65,15 +74,31 @@ export class Ranges {
    * @throws Restart, DownloadError, QuotaError, DatabaseError, the signal's reason
    */
   async complete(): Promise<void> {
+    const { signal } = this.#over
     const release = follow(this.#over, [this.#init.signal])
+    const timer = setInterval(() => this.#open(this.#pace.wanted), DOWNLOAD_PACE_MS)
     try {
-      const count = this.#init.isSimple ? 1 : this.#init.connections
-      const ends = await Promise.allSettled(Array.from({ length: count }, () => this.#connect()))
-      // The first of them ended the others.
-      if (ends.some(({ status }) => status === 'rejected')) throw this.#over.signal.reason
+      // More may be made meanwhile, and what one that left was at may be free again only after the others have ended.
+      for (let index = 0; ; index++) {
+        if (index === this.#made.length) this.#open(1)
+        const one = this.#made[index]
+        if (one === undefined) break
+        await one
+      }
+      // The first that failed ended the others.
+      if (this.#hasFailed) throw signal.reason
+      signal.throwIfAborted()
     } finally {
+      clearInterval(timer)
       release()
       this.#first?.answer.stop()
+    }
+  }
+
+  /** Makes connections until there are so many, or as many as may be. */
+  #open(wanted = 0): void {
+    while (this.#connections < Math.min(wanted, this.#most) && this.#taken.includes(false) && !this.#over.signal.aborted) {
+      this.#made.push(this.#connect())
     }
   }
 
@@ -84,20 +109,27 @@ export class Ranges {
         if (!(await this.#fetch(run))) return
       }
     } catch (error) {
+      this.#hasFailed = true
       this.#over.abort(error)
-      throw error
-    } finally {
-      this.#connections--
     }
+    this.#connections--
+  }
+
+  /** Whether others go on where this one gives up. It does then, and counts no more: else the last two could leave together. */
+  #leave(): boolean {
+    if (this.#connections <= 1) return false
+    this.#connections--
+    this.#most--
+    return true
   }
 
   /** The next leaves that nobody is at: fewer at a time towards the end, so that all connections end together. */
   #next(): Run | undefined {
     const from = this.#taken.indexOf(false)
     if (from < 0) return undefined
-    const { connections, isSimple } = this.#init
+    const { isSimple } = this.#init
     const missing = this.#taken.reduce((sum, taken) => sum + (taken ? 0 : 1), 0)
-    const share = Math.ceil(missing / connections / 2 / LEAVES_A_CHECKPOINT) * LEAVES_A_CHECKPOINT
+    const share = Math.ceil(missing / this.#connections / 2 / LEAVES_A_CHECKPOINT) * LEAVES_A_CHECKPOINT
     const atMost =
       this.#first?.answer !== undefined && from === 0 ? Math.ceil(this.#first.to / CHUNK_SIZE_BYTES) : Math.min(share, LEAVES_A_REQUEST)
     let to = from
@@ -127,10 +159,10 @@ export class Ranges {
 
   /** By a worker that writes what comes by itself; undefined where there is none. */
   async #connection(): Promise<Connection | undefined> {
-    const { core, connections } = this.#init
+    const { core } = this.#init
     const lanes = this.#isSuited && fetchIsNative() ? await core.store.packLanes() : undefined
     if (lanes === undefined) return undefined
-    await untilAborted(lanes.prepare(connections), this.#over.signal)
+    await untilAborted(lanes.prepare(this.#connections), this.#over.signal)
     return lanes.connect()
   }
 
@@ -139,7 +171,7 @@ export class Ranges {
     const { remote } = this.#init
     const { signal } = this.#over
     return this.#fill(run, undefined, async (at, end, segment) => {
-      for await (const piece of remote.pieces(at, end, { signal, first, mayLeave: () => this.#connections > 1 })) {
+      for await (const piece of remote.pieces(at, end, { signal, first, mayLeave: () => this.#leave() })) {
         for (let offset = 0; offset < piece.byteLength;) offset += await segment((one) => one.write(piece, offset))
       }
     })
@@ -150,7 +182,7 @@ export class Ranges {
     const { remote } = this.#init
     const { signal } = this.#over
     return this.#fill(run, connection, async (at, end, segment) => {
-      for await (const leaf of remote.leaves(at, end, { signal, connection, mayLeave: () => this.#connections > 1 })) {
+      for await (const leaf of remote.leaves(at, end, { signal, connection, mayLeave: () => this.#leave() })) {
         await segment((one) => one.keep(leaf))
       }
     })
@@ -167,20 +199,31 @@ export class Ranges {
     const means = { pool: this.#pool, connection, onLeaf }
     let at = from * CHUNK_SIZE_BYTES
     let segment: Segment | undefined
+    // It is one of those that wait for what comes.
+    const self = {}
+    const store = async (put: (segment: Segment) => Promise<number>): Promise<number> => {
+      segment ??= await Segment.open(
+        core,
+        { first: at / CHUNK_SIZE_BYTES, bytes: Math.min(end - at, DOWNLOAD_CHECKPOINT_BYTES), total },
+        means,
+      )
+      const taken = await put(segment)
+      at += taken
+      if (!segment.isFull) return taken
+      // Nothing is asked for meanwhile: what is not on record must be no more than this.
+      const full = segment
+      segment = undefined
+      await this.#commit(full)
+      return taken
+    }
+    this.#pace.waits(self)
     try {
       await read(at, end, async (put) => {
-        segment ??= await Segment.open(
-          core,
-          { first: at / CHUNK_SIZE_BYTES, bytes: Math.min(end - at, DOWNLOAD_CHECKPOINT_BYTES), total },
-          means,
-        )
-        const taken = await put(segment)
-        at += taken
-        if (!segment.isFull) return taken
-        // Nothing is asked for meanwhile: what is not on record must be no more than this.
-        const full = segment
-        segment = undefined
-        await this.#commit(full)
+        const before = at
+        this.#pace.came(self, 0)
+        const taken = await store(put)
+        this.#pace.came(self, at - before)
+        this.#pace.waits(self)
         return taken
       })
       if (segment !== undefined || at !== end) throw new StorageError(`a run of a download ended at byte ${at} of ${end}: this cannot be`)
@@ -193,6 +236,8 @@ export class Ranges {
       if (!isBusy) throw error
       for (let index = from; index < to; index++) this.#taken[index] = this.#init.leaves[index] !== undefined
       return false
+    } finally {
+      this.#pace.came(self, 0)
     }
   }
 

@@ -282,6 +282,13 @@ describe('a server', () => {
     expect((await file.stats()).most).toBe(1)
   })
 
+  it('that refuses all requests at once after it answered several is asked on', async () => {
+    const file = remote(64 * MIB, { full: 2, pace: 1 })
+    const cid = await localStorageOf().storeUrl(file.url, { maxConnections: 2 })
+    expect(cid).toBe(await cidOf(file.bytes))
+    expect((await file.stats()).asked.length).toBeGreaterThan(4)
+  })
+
   it('whose content changes in between: the new bytes', async () => {
     const file = remote(40 * MIB, { change: 3 })
     await expectDownloaded(file, changedBytes(file))

@@ -24,6 +24,10 @@ interface State extends DownloadStats {
   /** Of those behaviours that come a number of times. */
   left: Map<string, number>
   isChanged: boolean
+  /** Ends of the answers under way, until there are too many at once. */
+  under: Set<() => void> | undefined
+  /** Requests to be refused, once so many are there. */
+  refused: (() => void)[]
 }
 
 const PIECE_BYTES = 64 * 1024
@@ -38,12 +42,22 @@ const LAST_MODIFIED = 'Wed, 01 Jan 2025 00:00:00 GMT'
  * `busy=n&status=429&retry=1`: n answers of that status, with that Retry-After. `status=…` alone: every answer.
  * `only=n`: 429 beyond so many at once. `gzip`: encoded. `chunked`: says no length. `cors=none|bare`: none of it, or no header exposed. `to=url`: a redirect to there. `hold`: waits to
  * answer until /<id>/go is asked for. `pace=ms`: so long between pieces, so that it is read as fast as it is sent. `say={…}`: further headers, as JSON.
- * `head=405`: the status of an answer to HEAD. `repeat=bytes`: the content repeats after so many, a multiple of 64 KiB.
+ * `full=n`: the first n answers that come at once break off, and the n requests after them are answered 503, all at once. `head=405`: the status of an answer to HEAD. `repeat=bytes`: the content repeats after so many, a multiple of 64 KiB.
  */
 export function downloadServer(): RequestListener {
   const states = new Map<string, State>()
   const stateOf = (id: string): State => {
-    const state = states.get(id) ?? { asked: [], from: [], sent: 0, most: 0, open: 0, left: new Map(), isChanged: false }
+    const state = states.get(id) ?? {
+      asked: [],
+      from: [],
+      sent: 0,
+      most: 0,
+      open: 0,
+      left: new Map(),
+      isChanged: false,
+      under: new Set(),
+      refused: [],
+    }
     states.set(id, state)
     return state
   }
@@ -58,7 +72,7 @@ export function downloadServer(): RequestListener {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost')
     const [, id = '', what] = pathname.split('/')
     if (what === 'stats') {
-      const { left: _left, isChanged: _isChanged, ...stats } = stateOf(id)
+      const { left: _left, isChanged: _isChanged, under: _under, refused: _refused, ...stats } = stateOf(id)
       response.writeHead(200, { 'access-control-allow-origin': '*', 'content-type': 'application/json' }).end(JSON.stringify(stats))
       return
     }
@@ -111,6 +125,11 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     response.writeHead(number('status'), { ...headers, ...(retry === null ? {} : { 'retry-after': retry }) }).end('no')
     return
   }
+  if (query.has('full') && state.under === undefined && state.refused.length < number('full')) {
+    state.refused.push(() => response.writeHead(503, { ...headers, 'retry-after': '0' }).end('full'))
+    if (state.refused.length === number('full')) for (const refuse of state.refused) refuse()
+    return
+  }
   const isChanged = state.isChanged || (query.has('change') && state.asked.length >= number('change'))
   const [size, seed] = [number('size'), number('seed') + (isChanged ? 1000 : 0)]
   const kind = query.get('validator')
@@ -151,6 +170,14 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     isOpen = false
   }
   void over.then(leave)
+  let isFull = false
+  state.under?.add(() => {
+    isFull = true
+  })
+  if (query.has('full') && state.under?.size === number('full')) {
+    for (const end of state.under) end()
+    state.under = undefined
+  }
   const cut = comes('cut') ? number('after') : undefined
   const stalls = comes('stall')
   const end = whole?.byteLength ?? to - from
@@ -163,7 +190,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, state:
     state.sent += length
     if (stalls) return
     if (query.has('pace')) await new Promise((resolve) => setTimeout(resolve, number('pace')))
-    if (cut !== undefined && at >= cut) {
+    if (isFull || (cut !== undefined && at >= cut)) {
       // What was written is to arrive: only then it is known what came.
       leave()
       response.socket?.end()
