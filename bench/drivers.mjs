@@ -1,6 +1,5 @@
 // The browsers as the benchmark drives them: started on a profile of their own, with one page of the benchmark open.
 import { setTimeout as pause } from 'node:timers/promises'
-import { chromium } from 'playwright'
 import { launch } from 'puppeteer-core'
 import { CHROMIUM_ARGS } from '../scripts/chromium.mjs'
 
@@ -20,22 +19,55 @@ import { CHROMIUM_ARGS } from '../scripts/chromium.mjs'
 
 const LAUNCH_TIMEOUT_MS = 60_000
 const CLOSE_TIMEOUT_MS = 15_000
+const LOOK_INTERVAL_MS = 20
 
 const IS_THERE = () => 'bench' in globalThis
 
 /** @type {Record<import('./plan.mjs').BrowserName, (start: Start) => Promise<Driven>>} */
 export const DRIVERS = {
   async chromium({ executablePath, profile, url, onCrash }) {
-    // A persistent context, since the others keep IndexedDB in memory. Its close() kills what does not end.
-    const context = await chromium.launchPersistentContext(profile, { executablePath, args: CHROMIUM_ARGS, timeout: LAUNCH_TIMEOUT_MS })
+    const browser = await launch({
+      browser: 'chrome',
+      executablePath,
+      userDataDir: profile,
+      args: CHROMIUM_ARGS,
+      defaultViewport: null,
+      timeout: LAUNCH_TIMEOUT_MS,
+      protocolTimeout: 0,
+    })
+    const close = () => closed(browser)
     try {
-      const page = context.pages()[0] ?? (await context.newPage())
-      page.on('crash', onCrash)
-      await page.goto(url)
-      await page.waitForFunction(IS_THERE)
-      const devtools = await context.newCDPSession(page)
+      const target = await browser.waitForTarget((one) => one.type() === 'page', { timeout: LAUNCH_TIMEOUT_MS })
+      // Not by a Page of puppeteer's or playwright's: those look at the network, by which the browser keeps up to 200 MB of what a page fetches,
+      // and tells of each piece.
+      const devtools = await target.createCDPSession()
+      let isClosed = false
+      const ended = new Promise((_, reject) => {
+        const end = () => {
+          isClosed = true
+          reject(new Error('the page ended'))
+        }
+        devtools.once('Inspector.targetCrashed', () => (onCrash(), end()))
+        browser.once('disconnected', end)
+      })
+      ended.catch(() => undefined)
+      /** @param {string} expression */
+      const evaluate = async (expression) => {
+        const asked = devtools.send('Runtime.evaluate', { expression, awaitPromise: true, returnByValue: true })
+        asked.catch(() => undefined)
+        const { result, exceptionDetails } = await Promise.race([asked, ended])
+        if (exceptionDetails !== undefined) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
+        return result.value
+      }
+      await devtools.send('Inspector.enable')
+      await devtools.send('Page.navigate', { url })
+      const isThere = () => evaluate(`(${IS_THERE.toString()})()`).catch(() => false)
+      for (const end = Date.now() + LAUNCH_TIMEOUT_MS; !(await isThere());) {
+        if (isClosed || Date.now() > end) throw new Error('the page did not load')
+        await pause(LOOK_INTERVAL_MS)
+      }
       return {
-        evaluate: (script) => page.evaluate(script),
+        evaluate,
         collect: async () => void (await devtools.send('HeapProfiler.collectGarbage')),
         heapBytes: async () => {
           const { usedSize, backingStorageSize } = /** @type {{ usedSize: number, backingStorageSize?: number }} */ (
@@ -43,21 +75,18 @@ export const DRIVERS = {
           )
           return usedSize + (backingStorageSize ?? 0)
         },
-        isClosed: () => page.isClosed(),
-        close: () => context.close(),
+        isClosed: () => isClosed,
+        close,
       }
     } catch (error) {
-      await context.close()
+      await close()
       throw error
     }
   },
 
   async firefox({ executablePath, profile, url, onCrash }) {
     const browser = await launch({ browser: 'firefox', executablePath, userDataDir: profile, timeout: LAUNCH_TIMEOUT_MS })
-    const close = async () => {
-      await Promise.race([browser.close().catch(() => undefined), pause(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
-      browser.process()?.kill('SIGKILL')
-    }
+    const close = () => closed(browser)
     try {
       const page = await browser.newPage()
       // What a step may take is bounded by who asks for it.
@@ -77,4 +106,14 @@ export const DRIVERS = {
       throw error
     }
   },
+}
+
+/**
+ * Ends it, by force where it does not end by itself.
+ *
+ * @param {import('puppeteer-core').Browser} browser
+ */
+async function closed(browser) {
+  await Promise.race([browser.close().catch(() => undefined), pause(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
+  browser.process()?.kill('SIGKILL')
 }
