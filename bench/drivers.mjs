@@ -1,6 +1,6 @@
 // The browsers as the benchmark drives them: started on a profile of their own, with one page of the benchmark open.
 import { setTimeout as pause } from 'node:timers/promises'
-import { launch } from 'puppeteer-core'
+import { launch, TargetType } from 'puppeteer-core'
 import { CHROMIUM_ARGS } from '../scripts/chromium.mjs'
 
 /**
@@ -37,7 +37,7 @@ export const DRIVERS = {
     })
     const close = () => closed(browser)
     try {
-      const target = await browser.waitForTarget((one) => one.type() === 'page', { timeout: LAUNCH_TIMEOUT_MS })
+      const target = await browser.waitForTarget((one) => one.type() === TargetType.PAGE, { timeout: LAUNCH_TIMEOUT_MS })
       // Not by a Page of puppeteer's or playwright's: those look at the network, by which the browser keeps up to 200 MB of what a page fetches,
       // and tells of each piece.
       const devtools = await target.createCDPSession()
@@ -68,7 +68,7 @@ export const DRIVERS = {
       }
       return {
         evaluate,
-        collect: async () => void (await devtools.send('HeapProfiler.collectGarbage')),
+        collect: () => devtools.send('HeapProfiler.collectGarbage'),
         heapBytes: async () => {
           const { usedSize, backingStorageSize } = /** @type {{ usedSize: number, backingStorageSize?: number }} */ (
             await devtools.send('Runtime.getHeapUsage')

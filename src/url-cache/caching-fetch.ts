@@ -46,7 +46,7 @@ export interface CachingFetch {
   (input: RequestInfo | URL, init?: RequestInit): Promise<Response>
   /** What is kept, by URL. */
   urls(): Promise<CachedUrl[]>
-  /** Lets go of what is kept of a URL. false where nothing was. */
+  /** Lets go of what is kept of a URL, and of what is on its way into the store here. false where nothing was. */
   forget(url: string | URL): Promise<boolean>
 }
 
@@ -110,8 +110,8 @@ export interface UrlCacheInit {
 export class UrlCache {
   readonly #init: UrlCacheInit
   readonly #memory = new Memory()
-  /** URLs that are on their way into the store. */
-  readonly #coming = new Set<string>()
+  /** URLs that are on their way into the store, and whether they were forgotten meanwhile. */
+  readonly #coming = new Map<string, { isForgotten: boolean }>()
   readonly #notes = new Map<string, { url: string; cid: string; hits: number; checked?: number | undefined }>()
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -181,7 +181,10 @@ export class UrlCache {
 
   async forget(given: string): Promise<boolean> {
     const url = withoutFragment(new URL(given, globalThis.location?.href).href)
-    return this.#operate(undefined, (operation) => endUrl(operation, url), 'write')
+    const coming = this.#coming.get(url)
+    if (coming !== undefined) coming.isForgotten = true
+    const isEnded = await this.#operate(undefined, (operation) => endUrl(operation, url), 'write')
+    return isEnded || coming !== undefined
   }
 
   /** What is kept of it whole, unless the storage can't be read: then there is the network. */
@@ -271,10 +274,11 @@ export class UrlCache {
       await body.cancel()
       throw new IntegrityError(`${url} answered what is not kept, so that it can't be told whether its CID is the one that is demanded`, '')
     }
-    this.#coming.add(url)
+    const coming = { isForgotten: false }
+    this.#coming.set(url, coming)
     let kept: Promise<void> = Promise.resolve()
     const { own, copy, leave } = split(body, () => kept)
-    const answer = { url, rule, response, length, copy }
+    const answer = { url, rule, response, length, copy, coming }
     kept = (isToKeep ? this.#operate(signal, (operation) => this.#store(operation, answer), 'write') : this.#check(signal, answer))
       .catch((error: unknown) => {
         // What was demanded is not what came: whoever reads it must know. That it could not be kept, must not.
@@ -282,7 +286,7 @@ export class UrlCache {
       })
       .finally(() => {
         leave()
-        this.#coming.delete(url)
+        if (this.#coming.get(url) === coming) this.#coming.delete(url)
       })
     kept.catch(() => undefined)
     const passed = new Headers(headers)
@@ -317,7 +321,7 @@ export class UrlCache {
     return known
   }
 
-  async #store(operation: Operation, { url, rule, response, length, copy }: Coming): Promise<void> {
+  async #store(operation: Operation, { url, rule, response, length, copy, coming }: Coming): Promise<void> {
     const { headers } = response
     const known = this.#sha256(url, rule, headers, operation.signal)
     const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
@@ -354,7 +358,7 @@ export class UrlCache {
         },
       )
       this.#notes.delete(url)
-      await endUrl(operation, url, cid)
+      await endUrl(operation, url, coming.isForgotten ? undefined : cid)
       // The rule may name another holder by now, or none.
       if (before?.cid === cid) await endPinOf(operation, cid, before.source.holder)
     } finally {
@@ -415,6 +419,7 @@ interface Coming {
   response: Response
   length: number | undefined
   copy: AsyncIterable<Bytes>
+  coming: { readonly isForgotten: boolean }
 }
 
 function demands({ sha256, cid, size }: ResolvedRule): boolean {

@@ -168,6 +168,18 @@ describe('what is fetched', () => {
     await nothingIsLeft(storage)
   })
 
+  it('is not kept where it was let go of while it came', async () => {
+    const file = remote(9 * MIB)
+    const { storage, caching } = cacheOf({ pin: true })
+    const answer = await caching(file.url)
+    expect(await caching.forget(file.url)).toBe(true)
+    expect(same(await bytesOf(answer), file.bytes)).toBe(true)
+    expect(await caching.urls()).toEqual([])
+    await nothingIsLeft(storage)
+    expect(same(await bytesOf(caching(file.url)), file.bytes)).toBe(true)
+    expect(await caching.urls()).toMatchObject([{ url: file.url }])
+  })
+
   it('stays pinned under one URL when another one of the same content is let go of or replaced', async () => {
     const file = remote(MIB)
     const { storage, caching } = cacheOf({ pin: true, holder: 'cache' })
