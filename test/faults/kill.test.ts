@@ -7,7 +7,7 @@ import type { Page } from 'playwright'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { serveApp, type Kit, type Served } from '../e2e/support/app.ts'
-import { startKillable, type Killable } from './support/killable.ts'
+import { keepDatabases, startKillable, type Killable } from './support/killable.ts'
 import { Ledger } from './support/ledger.ts'
 import { randomOf } from './support/random.ts'
 import type * as Workload from './support/workload.ts'
@@ -20,6 +20,9 @@ const SEED = Number(process.env['FAULTS_SEED'] ?? Date.now() % 1_000_000)
 /** Milliseconds of work before a kill, at most. */
 const LONGEST_MS = 3_000
 const ROUND_TIMEOUT_MS = 60_000
+/** To look into: the profile, and its databases as they were before so many starts. */
+const IS_KEPT = process.env['FAULTS_KEEP'] !== undefined
+const STARTS_KEPT = 3
 /** Kills between two words on how far it is. */
 const TELL_EVERY = 20
 
@@ -65,15 +68,22 @@ it.each(['records', 'packs'] as const)(
   async (tier) => {
     console.log(`kill test on ${tier}: FAULTS_SEED=${SEED}`)
     const profile = await mkdtemp(join(tmpdir(), 'ipfs-kit-web-killed-'))
+    const before = `${profile}-before`
     const random = randomOf(SEED)
     const ledger = new Ledger()
     let browser: Killable | undefined
     try {
       for (let round = 0; round <= KILLS; round++) {
+        if (IS_KEPT) {
+          await keepDatabases(profile, join(before, `${round}`))
+          await rm(join(before, `${round - STARTS_KEPT}`), { recursive: true, force: true })
+        }
         browser = await startKillable(profile, app.url)
         const { page } = browser
         await open(page, tier)
-        expect(ledger.compare(await look(page)), `after kill ${round}, FAULTS_SEED=${SEED}`).toEqual([])
+        const missing = ledger.compare(await look(page))
+        if (missing.length > 0) console.log(`the browser said:\n${browser.said().join('\n')}`)
+        expect(missing, `after kill ${round}, FAULTS_SEED=${SEED}`).toEqual([])
         if (round > 0 && round % TELL_EVERY === 0) console.log(`kill test on ${tier}: ${round} of ${KILLS}, ${ledger.files} files`)
         if (round === KILLS) break
         await page.exposeFunction('tell', (step: Step) => ledger.note(step))
@@ -93,9 +103,8 @@ it.each(['records', 'packs'] as const)(
       console.log(`kill test on ${tier}: ${ledger.stepsOver} steps, ${ledger.files} files at the end`)
     } finally {
       await browser?.kill()
-      // Kept to look into where FAULTS_KEEP is set.
-      if (process.env['FAULTS_KEEP'] === undefined) await rm(profile, { recursive: true, force: true })
-      else console.log(profile)
+      if (IS_KEPT) console.log(`${profile}, and its databases before the last starts: ${before}`)
+      else await rm(profile, { recursive: true, force: true })
     }
   },
   60_000 + KILLS * ROUND_TIMEOUT_MS,

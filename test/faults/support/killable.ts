@@ -1,14 +1,21 @@
 // A Chromium over a profile of its own that is killed as by the system: all of its processes at once, by SIGKILL.
 import { spawn, type ChildProcess } from 'node:child_process'
+import { cp, readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { chromium, type Page } from 'playwright'
 import { CHROMIUM_ARGS, findChromium } from '../../../scripts/chromium.mjs'
 
 const START_TIMEOUT_MS = 60_000
-const GONE_TIMEOUT_MS = 5_000
+/** What is being written to a busy disk ends first. */
+const GONE_TIMEOUT_MS = 60_000
 const ACTION_TIMEOUT_MS = 120_000
+
+const OF_DATABASES = /indexed_?db|level_?db|corrupt/i
 
 export interface Killable {
   page: Page
+  /** What it had to say of its databases so far. */
+  said(): string[]
   /** Resolves when no process of it is left. */
   kill(): Promise<void>
 }
@@ -19,6 +26,15 @@ export async function startKillable(profile: string, url: string): Promise<Killa
   // A group of its own, which dies as one.
   const browser = spawn(await findChromium(), args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'] })
   const ended = new Promise<void>((resolve) => browser.once('exit', () => resolve()))
+  const told: string[] = []
+  browser.stderr?.on('data', (text: Buffer) => {
+    told.push(
+      ...text
+        .toString()
+        .split('\n')
+        .filter((line) => OF_DATABASES.test(line)),
+    )
+  })
   const kill = async (): Promise<void> => {
     if (browser.pid !== undefined && browser.exitCode === null) process.kill(-browser.pid, 'SIGKILL')
     await ended
@@ -31,7 +47,7 @@ export async function startKillable(profile: string, url: string): Promise<Killa
     page.setDefaultTimeout(ACTION_TIMEOUT_MS)
     await page.goto(url)
     await page.waitForFunction(() => 'kit' in globalThis)
-    return { page, kill }
+    return { page, said: () => [...told], kill }
   } catch (error) {
     await kill()
     throw error
@@ -48,6 +64,14 @@ async function whenGone(group: number | undefined): Promise<void> {
     }
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
+  if (group !== undefined) throw new Error(`processes of the browser that was killed are still there after ${GONE_TIMEOUT_MS} ms`)
+}
+
+/** Copies the databases as they lie in a profile, to look into what a browser makes of them. */
+export async function keepDatabases(profile: string, folder: string): Promise<void> {
+  const databases = join(profile, 'Default', 'IndexedDB')
+  const names = await readdir(databases).catch(() => [])
+  for (const name of names) if (name.endsWith('.leveldb')) await cp(join(databases, name), join(folder, name), { recursive: true })
 }
 
 function endpointOf(browser: ChildProcess): Promise<string> {
