@@ -13,6 +13,8 @@ import { Segment, type Leaf } from './segment.ts'
 import { fetchIsNative } from './target.ts'
 
 const LEAVES_A_CHECKPOINT = DOWNLOAD_CHECKPOINT_BYTES / CHUNK_SIZE_BYTES
+/** Connections from the beginning: while one puts on record what has come, the other goes on. */
+const AT_FIRST = 2
 const LEAVES_A_REQUEST = DOWNLOAD_REQUEST_BYTES / CHUNK_SIZE_BYTES
 
 export interface RangesInit {
@@ -80,7 +82,7 @@ export class Ranges {
     try {
       // More may be made meanwhile, and what one that left was at may be free again only after the others have ended.
       for (let index = 0; ; index++) {
-        if (index === this.#made.length) this.#open(1)
+        if (index === this.#made.length) this.#open(AT_FIRST)
         const one = this.#made[index]
         if (one === undefined) break
         await one
