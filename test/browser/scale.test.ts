@@ -1,5 +1,6 @@
 // What must not depend on how many entries there are: what is asked of the databases is counted, and the sums that are kept are counted anew.
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { mayLoseLog } from '../../src/catalog/log.ts'
 import type { IPFSKitStorage } from '../../src/index.ts'
 import { keyOf, nextEvent, seeded } from './support/outside.ts'
 import { requestsOf } from './support/requests.ts'
@@ -55,6 +56,14 @@ async function forgetPinned(name: string): Promise<void> {
   }
 }
 
+/** What an opening does first after something was written, in requests that would be counted or not. */
+async function logIsRenewed(name: string): Promise<void> {
+  if (!mayLoseLog()) return
+  const isOpen = async (): Promise<boolean> =>
+    ((await navigator.locks.query()).held ?? []).some((lock) => lock.name === `ipfs-kit:${name}:open` && lock.mode === 'shared')
+  await expect.poll(isOpen).toBe(true)
+}
+
 /** Entries in folders of 10; a fifth of them pinned, half of those without a name of their own. */
 async function filled(entries: number): Promise<{ name: string; storage: IPFSKitStorage; cids: string[] }> {
   const name = freshName()
@@ -101,6 +110,9 @@ describe('what is asked of the databases', () => {
         await told
       })
       await storage.close()
+      const between = await localStorageOf({ cacheDir: name }).ready()
+      await logIsRenewed(name)
+      await between.close()
       await count('opening', async () => {
         const opened = await localStorageOf({ cacheDir: name }).ready()
         await opened.exists(cid)
