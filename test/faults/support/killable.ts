@@ -10,6 +10,9 @@ const START_TIMEOUT_MS = 60_000
 const GONE_TIMEOUT_MS = 60_000
 const ACTION_TIMEOUT_MS = 120_000
 
+/** Runs a command, whose whole group ends when whoever holds the other end of descriptor 3 does, however that ends: else a browser would work on for ever. */
+const WHILE_THIS_LIVES = '(read line <&3; kill -9 0) & exec "$@" 3<&-'
+
 const OF_DATABASES = /indexed_?db|level_?db|corrupt/i
 
 export interface Killable {
@@ -24,7 +27,8 @@ export interface Killable {
 export async function startKillable(profile: string, url: string): Promise<Killable> {
   const args = [...CHROMIUM_ARGS, '--headless=new', `--user-data-dir=${profile}`, '--remote-debugging-port=0', 'about:blank']
   // A group of its own, which dies as one.
-  const browser = spawn(await findChromium(), args, { detached: true, stdio: ['ignore', 'ignore', 'pipe'] })
+  const command = ['-c', WHILE_THIS_LIVES, 'sh', await findChromium(), ...args]
+  const browser = spawn('sh', command, { detached: true, stdio: ['ignore', 'ignore', 'pipe', 'pipe'] })
   const ended = new Promise<void>((resolve) => browser.once('exit', () => resolve()))
   const told: string[] = []
   browser.stderr?.on('data', (text: Buffer) => {
