@@ -95,5 +95,5 @@ export async function withTab({ browser, executablePath, url, profile, stepTimeo
  */
 export function inOneLine(error) {
   const [line = ''] = String(error instanceof Error ? error.message : error).split('\n')
-  return line.replace(/^page\.evaluate: (Error: )?/, '')
+  return line.replace(/^Error: /, '')
 }

@@ -48,6 +48,7 @@ export const DRIVERS = {
           reject(new Error('the page ended'))
         }
         devtools.once('Inspector.targetCrashed', () => (onCrash(), end()))
+        browser.on('targetdestroyed', (one) => one === target && end())
         browser.once('disconnected', end)
       })
       ended.catch(() => undefined)
@@ -59,13 +60,15 @@ export const DRIVERS = {
         if (exceptionDetails !== undefined) throw new Error(exceptionDetails.exception?.description ?? exceptionDetails.text)
         return result.value
       }
-      await devtools.send('Inspector.enable')
-      await devtools.send('Page.navigate', { url })
       const isThere = () => evaluate(`(${IS_THERE.toString()})()`).catch(() => false)
-      for (const end = Date.now() + LAUNCH_TIMEOUT_MS; !(await isThere());) {
-        if (isClosed || Date.now() > end) throw new Error('the page did not load')
-        await pause(LOOK_INTERVAL_MS)
+      const load = async () => {
+        await devtools.send('Inspector.enable')
+        await devtools.send('Page.navigate', { url })
+        while (!isClosed && !(await isThere())) await pause(LOOK_INTERVAL_MS)
       }
+      const late = pause(LAUNCH_TIMEOUT_MS, undefined, { ref: false }).then(() => Promise.reject(new Error('the page did not load')))
+      late.catch(() => undefined)
+      await Promise.race([load(), late, ended])
       return {
         evaluate,
         collect: () => devtools.send('HeapProfiler.collectGarbage'),

@@ -119,10 +119,11 @@ export class Ranges {
 
   /** Whether others go on where this one gives up. It does then, and counts no more: else the last two could leave together. */
   #leave(): boolean {
-    if (this.#connections <= 1) return false
-    this.#connections--
-    this.#most--
-    return true
+    const isLast = this.#connections <= 1
+    if (!isLast) this.#connections--
+    // The server wants less asked of it: no more are made.
+    this.#most = this.#connections
+    return !isLast
   }
 
   /** The next leaves that nobody is at: fewer at a time towards the end, so that all connections end together. */
@@ -131,7 +132,7 @@ export class Ranges {
     if (from < 0) return undefined
     const { isSimple } = this.#init
     const missing = this.#taken.reduce((sum, taken) => sum + (taken ? 0 : 1), 0)
-    const share = Math.ceil(missing / this.#connections / 2 / LEAVES_A_CHECKPOINT) * LEAVES_A_CHECKPOINT
+    const share = Math.ceil(missing / this.#most / 2 / LEAVES_A_CHECKPOINT) * LEAVES_A_CHECKPOINT
     const atMost =
       this.#first?.answer !== undefined && from === 0 ? Math.ceil(this.#first.to / CHUNK_SIZE_BYTES) : Math.min(share, LEAVES_A_REQUEST)
     let to = from

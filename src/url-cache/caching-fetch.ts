@@ -2,7 +2,7 @@
 import { CID } from 'multiformats/cid'
 import { isEncoded, lengthOf, validatorOf } from '../download/answers.ts'
 import { createSha256, hashed } from '../download/sha256.ts'
-import { IntegrityError, InvalidOptionsError } from '../errors.ts'
+import { IntegrityError, InvalidOptionsError, StorageError } from '../errors.ts'
 import { inBackground } from '../files/abort.ts'
 import { openFile } from '../files/read.ts'
 import { MissingBlockError } from '../blocks/blocks.ts'
@@ -110,8 +110,8 @@ export interface UrlCacheInit {
 export class UrlCache {
   readonly #init: UrlCacheInit
   readonly #memory = new Memory()
-  /** URLs that are on their way into the store, and whether they were forgotten meanwhile. */
-  readonly #coming = new Map<string, { isForgotten: boolean }>()
+  /** What is on its way into the store, by URL, unless it was forgotten. */
+  readonly #coming = new Map<string, Set<Coming>>()
   readonly #notes = new Map<string, { url: string; cid: string; hits: number; checked?: number | undefined }>()
   #timer: ReturnType<typeof setTimeout> | undefined
 
@@ -182,7 +182,8 @@ export class UrlCache {
   async forget(given: string): Promise<boolean> {
     const url = withoutFragment(new URL(given, globalThis.location?.href).href)
     const coming = this.#coming.get(url)
-    if (coming !== undefined) coming.isForgotten = true
+    this.#coming.delete(url)
+    for (const one of coming ?? []) one.isForgotten = true
     const isEnded = await this.#operate(undefined, (operation) => endUrl(operation, url), 'write')
     return isEnded || coming !== undefined
   }
@@ -274,11 +275,11 @@ export class UrlCache {
       await body.cancel()
       throw new IntegrityError(`${url} answered what is not kept, so that it can't be told whether its CID is the one that is demanded`, '')
     }
-    const coming = { isForgotten: false }
-    this.#coming.set(url, coming)
     let kept: Promise<void> = Promise.resolve()
     const { own, copy, leave } = split(body, () => kept)
-    const answer = { url, rule, response, length, copy, coming }
+    const answer: Coming = { url, rule, response, length, copy, isForgotten: false }
+    const coming = this.#coming.get(url) ?? new Set()
+    if (isToKeep) this.#coming.set(url, coming.add(answer))
     kept = (isToKeep ? this.#operate(signal, (operation) => this.#store(operation, answer), 'write') : this.#check(signal, answer))
       .catch((error: unknown) => {
         // What was demanded is not what came: whoever reads it must know. That it could not be kept, must not.
@@ -286,7 +287,8 @@ export class UrlCache {
       })
       .finally(() => {
         leave()
-        if (this.#coming.get(url) === coming) this.#coming.delete(url)
+        coming.delete(answer)
+        if (coming.size === 0 && this.#coming.get(url) === coming) this.#coming.delete(url)
       })
     kept.catch(() => undefined)
     const passed = new Headers(headers)
@@ -321,7 +323,8 @@ export class UrlCache {
     return known
   }
 
-  async #store(operation: Operation, { url, rule, response, length, copy, coming }: Coming): Promise<void> {
+  async #store(operation: Operation, answer: Coming): Promise<void> {
+    const { url, rule, response, length, copy } = answer
     const { headers } = response
     const known = this.#sha256(url, rule, headers, operation.signal)
     const hasher = rule.sha256 === undefined ? undefined : await createSha256(length)
@@ -345,6 +348,7 @@ export class UrlCache {
           const expected = await known
           refuseWrong(url, rule, { size: stored.size, length, sha256, expected })
           if (rule.cid !== undefined && stored.cid !== rule.cid) throw wrong(url, 'CID', stored.cid, rule.cid)
+          if (answer.isForgotten) throw new StorageError(`${url} was let go of while it came`)
           return {
             ...(sha256 === undefined ? {} : { sha256 }),
             source: {
@@ -358,7 +362,8 @@ export class UrlCache {
         },
       )
       this.#notes.delete(url)
-      await endUrl(operation, url, coming.isForgotten ? undefined : cid)
+      // Let go of since it was looked at.
+      await endUrl(operation, url, answer.isForgotten ? undefined : cid)
       // The rule may name another holder by now, or none.
       if (before?.cid === cid) await endPinOf(operation, cid, before.source.holder)
     } finally {
@@ -419,7 +424,7 @@ interface Coming {
   response: Response
   length: number | undefined
   copy: AsyncIterable<Bytes>
-  coming: { readonly isForgotten: boolean }
+  isForgotten: boolean
 }
 
 function demands({ sha256, cid, size }: ResolvedRule): boolean {

@@ -40,7 +40,8 @@ export async function startKillable(profile: string, url: string): Promise<Killa
     )
   })
   const kill = async (): Promise<void> => {
-    if (browser.pid !== undefined && browser.exitCode === null) process.kill(-browser.pid, 'SIGKILL')
+    // Though it ended by itself: what waits for this process to end is still there.
+    if (browser.pid !== undefined && isThere(browser.pid)) process.kill(-browser.pid, 'SIGKILL')
     await ended
     await whenGone(browser.pid)
   }
@@ -53,19 +54,23 @@ export async function startKillable(profile: string, url: string): Promise<Killa
     await page.waitForFunction(() => 'kit' in globalThis)
     return { page, said: () => [...told], kill }
   } catch (error) {
-    await kill()
+    await kill().catch(() => undefined)
     throw error
+  }
+}
+
+function isThere(group: number): boolean {
+  try {
+    return process.kill(-group, 0)
+  } catch {
+    return false
   }
 }
 
 /** The others of a killed group end a moment after the first, and hold the profile's files until then. */
 async function whenGone(group: number | undefined): Promise<void> {
   for (const end = Date.now() + GONE_TIMEOUT_MS; group !== undefined && Date.now() < end;) {
-    try {
-      process.kill(-group, 0)
-    } catch {
-      return
-    }
+    if (!isThere(group)) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   if (group !== undefined) throw new Error(`processes of the browser that was killed are still there after ${GONE_TIMEOUT_MS} ms`)
