@@ -184,7 +184,7 @@ export const DOWNLOAD_CHECKPOINT_BYTES: number = 16 * MIB
 export const DOWNLOAD_CONNECTIONS = 4
 export const MAX_DOWNLOAD_CONNECTIONS = 16
 
-/** What a download must wait to bring in a second for more connections to be of no use; and milliseconds after which that is known, and looked at again. */
+/** Bytes in a second of waiting for a server from which on more connections are not made; milliseconds after which that is known, and looked at again. */
 export const DOWNLOAD_ENOUGH_BYTES_PER_SECOND: number = 96 * MIB
 export const DOWNLOAD_PACE_MS = 100
 

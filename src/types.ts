@@ -111,7 +111,7 @@ export interface StoreUrlOptions extends StoreOptions {
   cid?: string
   /** Bytes of the content; a server that says otherwise is refused before anything is downloaded. */
   size?: number
-  /** Requests under way at once at most, where the server answers ranges and one does not bring as much as this device can take: 1 to 16. @default 4 */
+  /** Requests under way at once at most, where the server answers ranges and fewer do not bring what this device can take: 1 to 16. @default 4 */
   maxConnections?: number
 }
 

@@ -12,10 +12,16 @@ export class Pace {
     this.#waiting.set(connection, performance.now())
   }
 
-  /** So much has come of it, and it does something else with it. */
-  came(connection: object, bytes: number): void {
-    this.#waitedMs += performance.now() - (this.#waiting.get(connection) ?? performance.now())
+  /** It does something else, or nothing any more. */
+  stops(connection: object): void {
+    const since = this.#waiting.get(connection)
+    if (since === undefined) return
+    this.#waitedMs += performance.now() - since
     this.#waiting.delete(connection)
+  }
+
+  /** So much has come, by whichever connection. */
+  came(bytes: number): void {
     this.#bytes += bytes
   }
 

@@ -13,9 +13,9 @@ import { Segment, type Leaf } from './segment.ts'
 import { fetchIsNative } from './target.ts'
 
 const LEAVES_A_CHECKPOINT = DOWNLOAD_CHECKPOINT_BYTES / CHUNK_SIZE_BYTES
+const LEAVES_A_REQUEST = DOWNLOAD_REQUEST_BYTES / CHUNK_SIZE_BYTES
 /** Connections from the beginning: while one puts on record what has come, the other goes on. */
 const AT_FIRST = 2
-const LEAVES_A_REQUEST = DOWNLOAD_REQUEST_BYTES / CHUNK_SIZE_BYTES
 
 export interface RangesInit {
   core: Core
@@ -24,7 +24,7 @@ export interface RangesInit {
   total: number
   /** Those that are here; it completes them. */
   leaves: (Leaf | undefined)[]
-  /** At most: more than one only where they bring more. */
+  /** At most: more than the first ones only where they bring more. */
   connections: number
   /** One request at a time, for all that is missing behind it. */
   isSimple: boolean
@@ -222,10 +222,9 @@ export class Ranges {
     this.#pace.waits(self)
     try {
       await read(at, end, async (put) => {
-        const before = at
-        this.#pace.came(self, 0)
+        this.#pace.stops(self)
         const taken = await store(put)
-        this.#pace.came(self, at - before)
+        this.#pace.came(taken)
         this.#pace.waits(self)
         return taken
       })
@@ -240,7 +239,7 @@ export class Ranges {
       for (let index = from; index < to; index++) this.#taken[index] = this.#init.leaves[index] !== undefined
       return false
     } finally {
-      this.#pace.came(self, 0)
+      this.#pace.stops(self)
     }
   }
 
